@@ -1,0 +1,216 @@
+"""MNIST in the split of the post, scikit-learn's digits, or arrays of the user's own.
+
+MNIST comes from a folder with the four original files (`BSN_MNIST_DIR`), else from TFDS's own
+cache, else from its download; `tensorflow_datasets` checks and decodes it in each case.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import io
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import numpy as np
+
+from bsn.errors import InputError
+from bsn.spec import check
+
+VALIDATION = 5_000  # of MNIST's 60,000 training images, the first in file order
+PARTS = ("train", "validation", "test")
+TFDS_VERSION = "3.0.1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A data set: part -> (images [N, D] float32 in [0, 1], labels [N] int32 from 0)."""
+
+    name: str
+    parts: dict
+    classes: int
+
+    @property
+    def checksum(self):
+        """SHA-256 over every array's bytes, in the order of `PARTS`."""
+        digest = hashlib.sha256()
+        for part in PARTS:
+            for array in self.parts[part]:
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def resolve(dataset):
+    """Turn "auto" into "mnist" or "digits", saying in one line on stderr when it is digits."""
+    check("dataset", dataset)
+    if dataset != "auto":
+        return dataset
+    try:
+        _mnist_builder()
+    except _Unavailable as reason:
+        print(f"bsn: {reason}; using scikit-learn's digits instead of MNIST", file=sys.stderr)
+        return "digits"
+    return "mnist"
+
+
+@functools.lru_cache(maxsize=2)
+def load(dataset):
+    """Load a data set: "auto", "mnist", "digits", or the path of an .npz file.
+
+    An .npz file holds `train_images`, `train_labels` and likewise for validation and test: images
+    [N, ...] of numbers in [0, 1], labels [N] of whole numbers from 0.
+
+    Raises:
+        InputError: the data cannot be had, or a file of it is wrong; the message names it.
+    """
+    dataset = resolve(dataset)
+    if dataset == "digits":
+        return _digits()
+    if dataset == "mnist":
+        return _mnist()
+    return _arrays(dataset)
+
+
+def _flat(images, scale):
+    return np.reshape(images, [len(images), -1]).astype(np.float32) / np.float32(scale)
+
+
+def _digits():
+    """scikit-learn's 1,797 digits of 8 x 8: 1,250 to train, 250 to validate, 297 to test."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    images, labels = _flat(images, 16), labels.astype(np.int32)
+    cuts = {"validation": slice(0, 250), "train": slice(250, 1500), "test": slice(1500, None)}
+    return Data("digits", {part: (images[cut], labels[cut]) for part, cut in cuts.items()}, 10)
+
+
+def _arrays(path):
+    """A user's own arrays; nothing in the file is executed."""
+    parts = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for part in PARTS:
+                images = np.asarray(file[f"{part}_images"], np.float32)
+                labels = np.asarray(file[f"{part}_labels"])
+                parts[part] = _flat(images, 1), labels.astype(np.int32)
+                if labels.ndim != 1 or not len(labels) or len(labels) != len(images) or (parts[part][1] != labels).any():
+                    raise ValueError(f"{part}_labels are not one whole number an image")
+                if not ((images >= 0) & (images <= 1)).all() or labels.min() < 0:
+                    raise ValueError(f"{part}: images must lie in [0, 1] and labels start at 0")
+    except FileNotFoundError:
+        raise InputError(f"dataset: no file {path}; allowed: auto, mnist, digits or the path of an .npz file") from None
+    except Exception as error:  # NumPy raises many kinds for a malformed file
+        raise InputError(f"dataset: {path} is not usable: {error}; see bsn.data.load for what it holds") from None
+    if len({images.shape[1] for images, _ in parts.values()}) > 1:
+        raise InputError(f"dataset: {path}: the parts' images differ in size; allowed: one size")
+    return Data(os.path.basename(path), parts, 1 + max(int(labels.max()) for _, labels in parts.values()))
+
+
+class _Unavailable(Exception):
+    """MNIST is not on this machine and cannot be downloaded."""
+
+
+def _mnist():
+    try:
+        builder = _mnist_builder()
+    except _Unavailable as reason:
+        raise InputError(
+            f"{reason}; give a folder with the four original files (--mnist-dir or BSN_MNIST_DIR), "
+            "or choose --dataset digits"
+        ) from None
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import hashing
+
+    arrays = {}
+    for split in ("train", "test"):
+        whole = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        # TFDS stores examples by the hash of their number in the file: undo that
+        hasher = hashing.Hasher(split)
+        stored = sorted(range(len(whole["label"])), key=hasher.hash_key)
+        original = np.argsort(stored)
+        arrays[split] = _flat(whole["image"][original], 255), whole["label"][original].astype(np.int32)
+    images, labels = arrays["train"]
+    parts = {
+        "train": (images[VALIDATION:], labels[VALIDATION:]),
+        "validation": (images[:VALIDATION], labels[:VALIDATION]),
+        "test": arrays["test"],
+    }
+    return Data("mnist", parts, 10)
+
+
+def _mnist_builder():
+    """A prepared TFDS builder of MNIST, from the folder given, TFDS's cache or its download."""
+    with _quiet_tfds() as tfds:
+        folder = os.environ.get("BSN_MNIST_DIR")
+        if folder:
+            # of its own cache, so that a later build without a folder does not find it by chance
+            import platformdirs
+
+            _check_files(tfds, pathlib.Path(folder))
+            root, manual = platformdirs.user_cache_path("bsn") / "tfds", folder
+        else:
+            root, manual = pathlib.Path(tfds.core.constants.DATA_DIR), None
+            root = pathlib.Path(os.environ.get("TFDS_DATA_DIR", root)).expanduser()
+        builder = tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=root)
+        if not pathlib.Path(builder.data_path).exists():
+            if not manual:
+                _check_reachable(builder)
+            _prepare(tfds, root, manual)
+            builder = tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=root)
+    return builder
+
+
+@contextlib.contextmanager
+def _quiet_tfds():
+    """TFDS without its bars and prints: preparing MNIST is announced in one line of ours."""
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield tfds
+
+
+def _check_files(tfds, folder):
+    """Compare the folder's files with the sums that TFDS has registered, before it opens any."""
+    for info in tfds.builder(f"mnist:{TFDS_VERSION}", data_dir="/nonexistent").url_infos.values():
+        path = folder / info.filename
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"MNIST: cannot read {path}: {error.strerror}; allowed: the four original files") from None
+        if found != info.checksum:
+            raise InputError(
+                f"MNIST: {path} is damaged or not the original ({path.stat().st_size} bytes, expected "
+                f"{int(info.size)}; SHA-256 {found[:12]}..., expected {info.checksum[:12]}...)"
+            )
+
+
+def _check_reachable(builder):
+    """Fail in seconds without a network, where TFDS would try again for minutes."""
+    import requests
+
+    try:
+        requests.head(next(iter(builder.url_infos)), timeout=10).raise_for_status()
+    except requests.RequestException:
+        raise _Unavailable("MNIST is not in TFDS's cache and cannot be downloaded") from None
+
+
+def _prepare(tfds, root, manual):
+    """Prepare in a folder of its own and move it into place whole, so that none is left half done."""
+    print("bsn: preparing MNIST with tensorflow_datasets, once (about 20 s) ...", file=sys.stderr)
+    target = root / "mnist" / TFDS_VERSION
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = tempfile.mkdtemp(prefix="preparing-", dir=root)
+    try:
+        config = tfds.download.DownloadConfig(manual_dir=manual)
+        tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=temporary).download_and_prepare(download_config=config)
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.rename(pathlib.Path(temporary) / "mnist" / TFDS_VERSION, target)
+    except OSError as error:
+        raise _Unavailable(f"preparing MNIST failed ({error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,157 @@
+"""What identifies one trained net, and which values its settings may take."""
+
+import dataclasses
+import math
+import numbers
+
+from bsn.errors import InputError
+
+# The names here and the tables in bsn.estimators agree; a test holds them together. They are
+# repeated so that a spec can be checked without importing TensorFlow.
+ESTIMATORS = (
+    "sigmoid",
+    "pass-through",
+    "sigmoid-adjusted",
+    "fires-only",
+    "reinforce",
+    "variance-adjusted",
+)
+MODES = ("stochastic", "deterministic")
+BATCH = 50  # examples a mini-batch (the post)
+RECORD_EVERY = 100  # steps between two points of a learning curve (the post)
+MAX_LAYERS = 8
+
+
+def _integer(value, low):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= low
+
+
+def _positive(value):
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value > 0
+
+
+def _widths(value):
+    listed = isinstance(value, (list, tuple)) and 1 <= len(value) <= MAX_LAYERS
+    return listed and all(_integer(width, 1) for width in value)
+
+
+# name -> (does a value pass?, what is allowed)
+RULES = {
+    "estimator": (lambda v: v in ESTIMATORS, "one of " + ", ".join(ESTIMATORS)),
+    "learning_rate": (_positive, "a number above 0"),
+    "hidden": (_widths, f"a list of 1 to {MAX_LAYERS} layer widths, each a whole number from 1"),
+    "slope_rate": (_positive, "a number above 0 (1 keeps the slope constant)"),
+    "slope_in_training": (lambda v: isinstance(v, bool), "true or false"),
+    "train_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
+    "eval_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
+    "stable_loss": (lambda v: isinstance(v, bool), "true or false"),
+    "dataset": (lambda v: isinstance(v, str) and v, "auto, mnist, digits or the path of an .npz file"),
+    "train_on": (lambda v: v in ("train", "validation"), "train or validation"),
+    "evaluate_on": (lambda v: v in ("validation", "test"), "validation or test"),
+    "seed": (lambda v: _integer(v, 0) and v < 2**31, "a whole number from 0 to 2147483647"),
+    "epochs": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "steps_per_epoch": (
+        lambda v: _integer(v, RECORD_EVERY + 1),
+        f"a whole number from {RECORD_EVERY + 1}, so that an epoch records a point",
+    ),
+}
+
+
+def check(name, value, rule=None, where=""):
+    """Raise `InputError` unless `value` passes the rule of that name."""
+    passes, allowed = RULES[rule or name]
+    try:
+        good = passes(value)
+    except TypeError:  # an unhashable or otherwise alien value
+        good = False
+    if not good:
+        raise InputError(f"{where}{name} is {value!r}; allowed: {allowed}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The settings that determine one trained net.
+
+    Attributes:
+        estimator: a name in `bsn.estimators.SAMPLERS` or `SCORE_FUNCTIONS`.
+        learning_rate: as the post writes it; gradients are summed over the batch and the loss is
+            a tenth of the cross-entropy, so the usual convention's rate is 5 times this.
+        hidden: widths of the hidden layers.
+        slope_rate: factor on the slope after each epoch; 1 keeps it constant.
+        slope_in_training: whether training uses the annealed slope too. The post's code anneals
+            the evaluation alone.
+        train_mode, eval_mode: "stochastic" samples, "deterministic" rounds.
+        stable_loss: log-softmax in one step; False takes the log of the softmax, as the post.
+        dataset: "mnist", "digits" or the path of an .npz file; see `bsn.data.load`.
+        train_on, evaluate_on: which parts of the data.
+        seed: of the initial weights, the shuffling and the sampling.
+        epochs, steps_per_epoch: length of the training, in epochs and mini-batches an epoch.
+
+    Raises:
+        InputError: a value outside what is allowed, or a combination that is not defined.
+    """
+
+    estimator: str
+    learning_rate: float
+    hidden: tuple = (100,)
+    slope_rate: float = 1.0
+    slope_in_training: bool = False
+    train_mode: str = "stochastic"
+    eval_mode: str = "stochastic"
+    stable_loss: bool = False
+    dataset: str = "mnist"
+    train_on: str = "train"
+    evaluate_on: str = "validation"
+    seed: int = 1
+    epochs: int = 20
+    steps_per_epoch: int = 1001
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check(field.name, getattr(self, field.name), where="spec: ")
+        if self.train_on == self.evaluate_on:
+            raise InputError(f"spec: train_on and evaluate_on are both {self.train_on!r}; allowed: two parts")
+        scored = self.estimator in ("reinforce", "variance-adjusted")
+        if scored and self.train_mode == "deterministic":
+            raise InputError(f"spec: train_mode is 'deterministic' with {self.estimator}; allowed: stochastic")
+        # one spelling of equal specs
+        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        object.__setattr__(self, "slope_rate", float(self.slope_rate))
+
+
+def grid(settings, seeds, **common):
+    """Specs of every setting at every seed.
+
+    Args:
+        settings: label -> the fields of `Spec` that set it apart.
+        seeds: list of seeds.
+        common: fields that all share.
+
+    Returns:
+        A list of (label, Spec), seeds running fastest.
+    """
+    check("seeds", seeds)
+    return [
+        (label, Spec(**{**common, **fields, "seed": seed}))
+        for label, fields in settings.items()
+        for seed in seeds
+    ]
+
+
+def _list_of(rule):
+    passes = RULES[rule][0]
+    return lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and len(set(v)) == len(v) and all(map(passes, v))
+
+
+# parameters of chapters that are not fields of a Spec
+RULES |= {
+    "seeds": (_list_of("seed"), "a list of at least one seed, each a different " + RULES["seed"][1]),
+    "learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
+    "failing_learning_rate": RULES["learning_rate"],
+    "failing_epochs": RULES["epochs"],
+    "sigmoid_learning_rate": RULES["learning_rate"],
+    "samples": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "slopes": (_list_of("slope_rate"), "a list of different numbers above 0"),
+}
