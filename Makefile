@@ -1,0 +1,40 @@
+# Two commands do everything, set-up included: `make book` and `make test`.
+VENV := .venv
+PYTHON ?= python3
+READY := $(VENV)/.ready
+BUILD_ARGS ?=
+
+.PHONY: help book test lint lock clean
+.DEFAULT_GOAL := help
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 8
+
+book: $(READY)  ## train every net anew and build the site (BUILD_ARGS="--profile smoke" for a first look)
+	@$(VENV)/bin/bsn build $(BUILD_ARGS)
+
+test: $(READY)  ## every test, the built site included
+	@$(VENV)/bin/python -m pytest
+
+lint: $(READY)  ## style of the code
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+lock: $(VENV)/bin/uv  ## resolve pyproject.toml's dependencies anew into requirements.txt
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--custom-compile-command "make lock" --extra dev pyproject.toml --output-file requirements.txt
+
+clean:  ## remove everything that was built, the environment excepted
+	rm -rf _build
+
+$(VENV)/bin/uv:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("make: Python 3.11 is needed, $(PYTHON) is %d.%d; try make PYTHON=python3.11" % v)'
+	@echo "Setting up $(VENV) (once, a minute or two) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# byte code compiled now: otherwise each kernel's first start would pay for it
+$(READY): requirements.txt pyproject.toml | $(VENV)/bin/uv
+	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt
+	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
+	@touch $@

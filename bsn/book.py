@@ -1,0 +1,251 @@
+"""Chapters to executed notebooks to site."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+
+from bsn.errors import InputError
+from bsn.paths import BOOK, BUILD, CONFIG, ROOT, TOC
+from bsn.progress import FILE_VARIABLE
+from bsn.spec import RULES, check
+
+EXECUTED = BUILD / "executed"
+SOURCE = BUILD / "book"
+SITE = BUILD / "html"
+SHORT = {"epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200}
+PROFILES = {
+    "smoke": {"dataset": "digits", "seeds": [1], **SHORT},
+    "quick": {"seeds": [1]},
+    "full": {"seeds": list(range(1, 11))},
+}
+JOBS = 2  # chapters at once: a kernel's start-up and compilation use one core
+
+
+def chapters():
+    """The book's notebooks, name -> path, in the order of the table of contents."""
+    import yaml
+
+    toc = yaml.safe_load(TOC.read_text())
+    files = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+    return {name: BOOK / f"{name}.ipynb" for name in files}
+
+
+def build(profile="quick", dataset="auto", names=None, parameters=()):
+    """Run chapters through papermill and build the site.
+
+    Args:
+        profile: a name in `PROFILES`.
+        dataset: "auto", "mnist", "digits" or the path of an .npz file; smoke means digits by "auto".
+        names: chapters to run, all by default; the others keep their last results.
+        parameters: pairs (name, value in YAML) for the chapters named.
+
+    Returns:
+        0, or 1 where a chapter or the site failed.
+
+    Raises:
+        InputError: an unknown chapter, parameter or value, or data that cannot be had. Nothing has
+            been run or written then.
+    """
+    known = chapters()
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"no chapter {name!r}; allowed: {', '.join(known)}")
+    chosen = {name: path for name, path in known.items() if not names or name in names}
+    settings = {name: _settings(name, path, profile, parameters) for name, path in chosen.items()}
+    dataset = _resolve(PROFILES[profile].get("dataset", dataset) if dataset == "auto" else dataset)
+    for values in settings.values():
+        values["dataset"] = dataset
+    missing = [name for name in known if name not in chosen and not (EXECUTED / f"{name}.ipynb").exists()]
+    if missing:
+        print(f"bsn: no results yet of {', '.join(missing)}: the site shows them without outputs", file=sys.stderr)
+
+    failures = _execute(chosen, settings)
+    status = _site(known, dataset, profile)
+    for name, message in failures.items():
+        print(f"bsn: chapter {name} failed: {message}", file=sys.stderr)
+    if status == 0:
+        print(f"bsn: the site is at {SITE / 'index.html'}")
+    return 1 if failures or status else 0
+
+
+def _settings(name, path, profile, parameters):
+    """The parameters to inject into a chapter, checked by name and value."""
+    import yaml
+
+    allowed = declared_parameters(path)
+    values = {key: value for key, value in PROFILES[profile].items() if key in allowed and key != "dataset"}
+    for key, text in parameters:
+        if key not in allowed or key == "dataset":
+            others = ", ".join(key for key in allowed if key != "dataset")
+            raise InputError(f"chapter {name} has no parameter {key!r}; allowed: {others}")
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"chapter {name}: {key} is {text!r}, not YAML; allowed: {RULES[key][1]}") from None
+    for key, value in values.items():
+        check(key, value, where=f"chapter {name}: ")
+    return values
+
+
+def declared_parameters(path):
+    """Names assigned in a notebook's parameters cell."""
+    import ast
+
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    body = ast.parse(cells[0].source).body if cells else []
+    return [target.id for line in body if isinstance(line, ast.Assign) for target in line.targets]
+
+
+def _resolve(dataset):
+    """Settle the data set once, before any chapter starts, so that a wrong file stops the build."""
+    from bsn import data
+
+    dataset = data.resolve(dataset)
+    if dataset == "mnist":
+        data.load("mnist")
+    elif dataset != "digits":
+        data.load(dataset)
+        dataset = os.path.abspath(dataset)
+    return dataset
+
+
+def _execute(chosen, settings):
+    """Run chapters, `JOBS` at a time; returns name -> one-line reason of those that failed."""
+    import papermill  # noqa: F401  fail here, not in a thread
+
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    failures, started = {}, time.time()
+    with (
+        tempfile.TemporaryDirectory(prefix="bsn-") as scratch,
+        concurrent.futures.ThreadPoolExecutor(JOBS) as pool,
+        _Overview(len(chosen), pathlib.Path(scratch)) as overview,
+    ):
+        running = {
+            pool.submit(_execute_one, name, path, settings[name], pathlib.Path(scratch)): name
+            for name, path in chosen.items()
+        }
+        while running:
+            done, _ = concurrent.futures.wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
+            for future in done:
+                name = running.pop(future)
+                reason = future.result()
+                if reason:
+                    failures[name] = reason
+                overview.finished(name, reason, time.time() - started)
+            overview.show()
+    return failures
+
+
+def _execute_one(name, path, values, scratch):
+    """Run one chapter in a process of its own, to a temporary file; None or the reason it failed."""
+    draft = scratch / f"{name}.ipynb"
+    arguments = [sys.executable, "-m", "papermill", str(path), str(draft), "-k", "python3"]
+    arguments += ["--no-progress-bar", "--log-level", "ERROR", "-y", json.dumps(values)]
+    threads = str(max(1, (os.cpu_count() or 1) // JOBS))
+    environment = {**os.environ, FILE_VARIABLE: str(scratch / f"{name}.progress")}
+    environment |= {"TF_NUM_INTRAOP_THREADS": threads, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    ran = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, text=True)
+    if ran.returncode:
+        return _reason(draft, ran.stderr)
+    import nbformat
+
+    notebook = nbformat.read(draft, as_version=4)
+    for key in ("input_path", "output_path"):  # absolute paths of this machine
+        notebook.metadata.papermill.pop(key, None)
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags.append("hide-input")
+    nbformat.write(notebook, draft)
+    temporary = EXECUTED / f".{name}.new"
+    shutil.copyfile(draft, temporary)
+    os.replace(temporary, EXECUTED / f"{name}.ipynb")
+    return None
+
+
+def _reason(draft, stderr):
+    """The cell that failed and its error, from the notebook that papermill leaves behind."""
+    import nbformat
+
+    if draft.exists():
+        code = [cell for cell in nbformat.read(draft, as_version=4).cells if cell.cell_type == "code"]
+        for number, cell in enumerate(code, 1):
+            for output in cell.outputs:
+                if output.output_type == "error":
+                    return f"code cell {number}: {output.ename}: {output.evalue}"
+    lines = stderr.strip().splitlines()
+    return lines[-1] if lines else "papermill gave no reason"
+
+
+class _Overview:
+    """What is running and what is left: one bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, total, scratch):
+        from tqdm import tqdm
+
+        self.scratch, self.total, self.count = scratch, total, 0
+        self.bar = tqdm(total=total, unit="chapter", disable=None, bar_format="{n_fmt}/{total_fmt} chapters [{elapsed}] {desc}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bar.close()
+
+    def finished(self, name, reason, elapsed):
+        self.count += 1
+        (self.scratch / f"{name}.progress").unlink(missing_ok=True)
+        self.bar.write(
+            f"bsn: [{self.count}/{self.total}] {name} {'FAILED' if reason else 'done'} ({elapsed:.0f} s)", file=sys.stderr
+        )
+        self.bar.update()
+
+    def show(self):
+        parts = []
+        for path in sorted(self.scratch.glob("*.progress")):
+            try:
+                done, total = json.loads(path.read_text())
+            except (OSError, ValueError):  # just finished, or not yet whole
+                continue
+            parts.append(f"{path.stem} {done / total:.0%}")
+        self.bar.set_description_str(", ".join(parts))
+
+
+def _site(known, dataset, profile):
+    """Build the site from the last executed notebooks, warnings as errors; the exit status."""
+    import yaml
+
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml"))
+    for name in known:
+        executed = EXECUTED / f"{name}.ipynb"
+        if executed.exists():
+            shutil.copyfile(executed, SOURCE / f"{name}.ipynb")
+    config = yaml.safe_load(CONFIG.read_text())
+    if dataset != "mnist":
+        used = "scikit-learn's digits" if dataset == "digits" else os.path.basename(dataset)
+        config["html"]["announcement"] = (
+            f"This build ({profile} profile) trained on {used}, not on MNIST: "
+            "its measured numbers are not comparable with the post's."
+        )
+    written = SOURCE / "_config.yml"
+    written.write_text(yaml.safe_dump(config))
+    print("bsn: building the site ...", file=sys.stderr)
+    arguments = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(SOURCE)]
+    arguments += ["--config", str(written), "--toc", str(TOC), "--path-output", str(ROOT)]
+    shutil.rmtree(SITE, ignore_errors=True)
+    ran = subprocess.run([*arguments, "-W", "-n", "--keep-going", "--all", "-q"], capture_output=True, text=True)
+    if ran.returncode or not (SITE / "index.html").exists():
+        print(ran.stdout + ran.stderr, file=sys.stderr)
+        print("bsn: the site was not built; the warnings above say why", file=sys.stderr)
+        return 1
+    return 0
