@@ -110,6 +110,8 @@ def _resolve(dataset):
     """Settle the data set once, before any chapter starts, so that a wrong file stops the build."""
     from bsn import data
 
+    if "BSN_MNIST_DIR" in os.environ:  # the kernels run in another folder
+        os.environ["BSN_MNIST_DIR"] = os.path.abspath(os.environ["BSN_MNIST_DIR"])
     dataset = data.resolve(dataset)
     if dataset == "mnist":
         data.load("mnist")

@@ -51,7 +51,7 @@ def _build(options):
     from bsn import book
 
     if options.mnist_dir:
-        os.environ["BSN_MNIST_DIR"] = os.path.abspath(options.mnist_dir)
+        os.environ["BSN_MNIST_DIR"] = options.mnist_dir
     return book.build(options.profile, options.dataset, options.chapter, options.parameters)
 
 

@@ -167,6 +167,7 @@ def _mnist_builder():
 @contextlib.contextmanager
 def _quiet_tfds():
     """TFDS without its bars and prints: preparing MNIST is announced in one line of ours."""
+    from bsn import backend  # noqa: F401  TFDS imports TensorFlow
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()

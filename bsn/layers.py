@@ -1,7 +1,7 @@
 """A Keras layer over the straight-through estimators."""
 
+from bsn.backend import tf  # isort: skip  before Keras, which imports TensorFlow with its noise
 import keras
-import tensorflow as tf
 
 from bsn.errors import InputError
 from bsn.estimators import SAMPLERS

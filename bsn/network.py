@@ -5,8 +5,8 @@ wide matrix product. Shapes: batch B, inputs D, hidden widths H, classes C.
 """
 
 import numpy as np
-import tensorflow as tf
 
+from bsn.backend import tf
 from bsn.estimators import SAMPLERS, SCORE_FUNCTIONS, initial_moments, sample
 
 
@@ -64,34 +64,54 @@ def forward(parameters, x, noise, slope, estimator):
         h = SAMPLERS[estimator](a, noise[layer], slope) if estimator in SAMPLERS else sample(a, noise[layer], slope)
 
 
-def example_losses(logits, labels, stable):
+@tf.custom_gradient
+def log_of_softmax(logits):
+    """The log of the softmax, broken where it is in the post: -inf where a probability underflows.
+
+    TensorFlow's CPU kernels flush denormal numbers to zero and XLA's do so in part: hence the
+    flush here, and a gradient spelt out, which is NaN for such a row (0 / 0), under XLA too.
+    """
+    q = tf.nn.softmax(logits)
+    q = tf.where(q < np.finfo(q.dtype.as_numpy_dtype).tiny, tf.zeros_like(q), q)
+
+    def gradient(upstream):
+        upstream = upstream / q
+        return q * (upstream - tf.reduce_sum(upstream * q, axis=-1, keepdims=True))
+
+    return tf.math.log(q), gradient
+
+
+def example_losses(logits, targets, stable):
     """Mean over the classes of -y log q, a tenth of the cross-entropy for ten classes (the post).
 
     Args:
-        logits: [R, B, C]; labels: [B]; stable: log-softmax in one step, or the log of the softmax,
-            which is NaN as soon as one probability underflows (0 * log 0), as in the post.
+        logits: [R, B, C]; targets: one-hot [B, C]; stable: log-softmax in one step, or the log of
+            the softmax, with which the loss is NaN as soon as one probability underflows
+            (0 * log 0), as in the post. The targets have to be data: of a one-hot made from labels
+            in the same program XLA makes a selection, in which 0 * log 0 is 0.
 
     Returns:
         [R, B].
     """
-    log_q = tf.nn.log_softmax(logits) if stable else tf.math.log(tf.nn.softmax(logits))
-    return -tf.reduce_mean(tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype) * log_q, axis=-1)
+    log_q = tf.nn.log_softmax(logits) if stable else log_of_softmax(logits)
+    return -tf.reduce_mean(targets * log_q, axis=-1)
 
 
-def accuracy(logits, labels):
-    """Share of right answers, [R]; a row of NaN answers 0, as TensorFlow's argmax kernel does."""
-    finite = tf.where(tf.math.is_nan(logits), logits.dtype.min, logits)
-    right = tf.argmax(finite, axis=-1, output_type=tf.int32) == labels
+def accuracy(logits, targets):
+    """Share of right answers, [R]; NaN answers class 0, as TensorFlow's argmax kernel does."""
+    q = tf.nn.softmax(logits)  # NaN throughout the row as soon as one logit is
+    q = tf.where(tf.math.is_nan(q), tf.constant(-1, q.dtype), q)
+    right = tf.argmax(q, axis=-1, output_type=tf.int32) == tf.argmax(targets, axis=-1, output_type=tf.int32)
     return tf.reduce_mean(tf.cast(right, logits.dtype), axis=-1)
 
 
-def train_step(parameters, moments, x, labels, noise, slope, learning_rate, estimator, stable):
+def train_step(parameters, moments, x, targets, noise, slope, learning_rate, estimator, stable):
     """One step of plain SGD on the sum of the batch's losses.
 
     Args:
         parameters, x, noise, slope, estimator: as in `forward`.
         moments: for each hidden layer, the state of the estimator's baseline, () where it has none.
-        labels: [B]; learning_rate: [R]; stable: as in `example_losses`.
+        targets: one-hot [B, C]; learning_rate: [R]; stable: as in `example_losses`.
 
     Returns:
         New parameters, new moments, losses [R, B] and accuracy [R], both from before the step.
@@ -99,7 +119,7 @@ def train_step(parameters, moments, x, labels, noise, slope, learning_rate, esti
     with tf.GradientTape() as tape:
         tape.watch(parameters)
         hidden_logits, logits = forward(parameters, x, noise, slope, estimator)
-        losses = example_losses(logits, labels, stable)
+        losses = example_losses(logits, targets, stable)
         objective = tf.reduce_sum(losses)
         if estimator in SCORE_FUNCTIONS:
             moments = list(moments)
@@ -115,7 +135,7 @@ def train_step(parameters, moments, x, labels, noise, slope, learning_rate, esti
         (weight, bias), (weight_gradient, bias_gradient) = pair
         rate = learning_rate[None, :, None] if layer == 0 else learning_rate[:, None, None]
         new.append((weight - rate * weight_gradient, bias - learning_rate[:, None] * bias_gradient))
-    return new, moments, losses, accuracy(logits, labels)
+    return new, moments, losses, accuracy(logits, targets)
 
 
 def start_moments(estimator, nets, hidden, dtype=tf.float32):

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from bsn import data as datasets
 from bsn import network
+from bsn.backend import tf
 from bsn.errors import InputError
 from bsn.progress import training_progress
 from bsn.spec import BATCH, MAX_LAYERS, RECORD_EVERY
@@ -90,7 +90,8 @@ def _train(specs, nets, advance):
     parameters = network.side_by_side([net] * count)
     moments = network.start_moments(common.estimator, count, common.hidden)
     order = shuffled_batches(common.seed, len(labels), common.epochs * common.steps_per_epoch)
-    arrays = [tf.constant(a) for a in (x, labels, eval_x, eval_labels, order)]
+    one_hot = np.eye(data.classes, dtype=np.float32)
+    arrays = [tf.constant(a) for a in (x, one_hot[labels], eval_x, one_hot[eval_labels], order)]
     segment = functools.partial(_segment, estimator=common.estimator, stable=common.stable_loss)
     fixed = dict(
         seed=tf.constant(common.seed),
@@ -175,7 +176,7 @@ def _unless_deterministic(noise, stochastic):
 
 @tf.function(jit_compile=True, autograph=False)
 def _segment(
-    x, labels, eval_x, eval_labels, order, parameters, moments, diverged, start, steps,
+    x, targets, eval_x, eval_targets, order, parameters, moments, diverged, start, steps,
     train_slope, eval_slope, kind, seed, learning_rate, train_stochastic, eval_stochastic,
     estimator, stable,
 ):  # fmt: skip
@@ -187,7 +188,7 @@ def _segment(
         rows = order[t]
         noise = uniform_noise(seed, t, TRAINING, BATCH, hidden)
         parameters, moments, losses, right = network.train_step(
-            parameters, moments, tf.gather(x, rows), tf.gather(labels, rows),
+            parameters, moments, tf.gather(x, rows), tf.gather(targets, rows),
             _unless_deterministic(noise, train_stochastic), train_slope, learning_rate, estimator, stable,
         )  # fmt: skip
         finite = tf.math.is_finite(tf.reduce_sum(losses, axis=-1))
@@ -202,4 +203,4 @@ def _segment(
     _, logits = network.forward(
         parameters, eval_x, _unless_deterministic(noise, eval_stochastic), eval_slope, estimator
     )
-    return parameters, moments, diverged, summed, network.accuracy(logits, eval_labels)
+    return parameters, moments, diverged, summed, network.accuracy(logits, eval_targets)
