@@ -64,7 +64,10 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
         values["dataset"] = dataset
     missing = [name for name in known if name not in chosen and not (EXECUTED / f"{name}.ipynb").exists()]
     if missing:
-        print(f"bsn: no results yet of {', '.join(missing)}: the site shows them without outputs", file=sys.stderr)
+        print(
+            f"bsn: no results yet of {', '.join(missing)}: the site shows them without outputs",
+            file=sys.stderr,
+        )
 
     failures = _execute(chosen, settings)
     status = _site(known, dataset, profile)
@@ -88,7 +91,9 @@ def _settings(name, path, profile, parameters):
         try:
             values[key] = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise InputError(f"chapter {name}: {key} is {text!r}, not YAML; allowed: {RULES[key][1]}") from None
+            raise InputError(
+                f"chapter {name}: {key} is {text!r}, not YAML; allowed: {RULES[key][1]}"
+            ) from None
     for key, value in values.items():
         check(key, value, where=f"chapter {name}: ")
     return values
@@ -195,7 +200,12 @@ class _Overview:
         from tqdm import tqdm
 
         self.scratch, self.total, self.count = scratch, total, 0
-        self.bar = tqdm(total=total, unit="chapter", disable=None, bar_format="{n_fmt}/{total_fmt} chapters [{elapsed}] {desc}")
+        self.bar = tqdm(
+            total=total,
+            unit="chapter",
+            disable=None,
+            bar_format="{n_fmt}/{total_fmt} chapters [{elapsed}] {desc}",
+        )
 
     def __enter__(self):
         return self
@@ -207,7 +217,8 @@ class _Overview:
         self.count += 1
         (self.scratch / f"{name}.progress").unlink(missing_ok=True)
         self.bar.write(
-            f"bsn: [{self.count}/{self.total}] {name} {'FAILED' if reason else 'done'} ({elapsed:.0f} s)", file=sys.stderr
+            f"bsn: [{self.count}/{self.total}] {name} {'FAILED' if reason else 'done'} ({elapsed:.0f} s)",
+            file=sys.stderr,
         )
         self.bar.update()
 
@@ -245,7 +256,9 @@ def _site(known, dataset, profile):
     arguments = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(SOURCE)]
     arguments += ["--config", str(written), "--toc", str(TOC), "--path-output", str(ROOT)]
     shutil.rmtree(SITE, ignore_errors=True)
-    ran = subprocess.run([*arguments, "-W", "-n", "--keep-going", "--all", "-q"], capture_output=True, text=True)
+    ran = subprocess.run(
+        [*arguments, "-W", "-n", "--keep-going", "--all", "-q"], capture_output=True, text=True
+    )
     if ran.returncode or not (SITE / "index.html").exists():
         print(ran.stdout + ran.stderr, file=sys.stderr)
         print("bsn: the site was not built; the warnings above say why", file=sys.stderr)

@@ -31,9 +31,13 @@ def _parser():
     parser = _Parser(prog="bsn", description="Binary stochastic neurons: the book that re-examines a post.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     build = commands.add_parser("build", help="run the chapters and build the site")
-    build.add_argument("--profile", choices=PROFILES, default="quick", help="how much to train (default: quick)")
     build.add_argument(
-        "--dataset", default="auto", help="auto, mnist, digits or an .npz file (default: MNIST where it can be had)"
+        "--profile", choices=PROFILES, default="quick", help="how much to train (default: quick)"
+    )
+    build.add_argument(
+        "--dataset",
+        default="auto",
+        help="auto, mnist, digits or an .npz file (default: MNIST where it can be had)",
     )
     build.add_argument("--mnist-dir", metavar="DIR", help="folder with MNIST's four original files")
     build.add_argument(

@@ -97,14 +97,23 @@ def _arrays(path):
                 images = np.asarray(file[f"{part}_images"], np.float32)
                 labels = np.asarray(file[f"{part}_labels"])
                 parts[part] = _flat(images, 1), labels.astype(np.int32)
-                if labels.ndim != 1 or not len(labels) or len(labels) != len(images) or (parts[part][1] != labels).any():
+                if (
+                    labels.ndim != 1
+                    or not len(labels)
+                    or len(labels) != len(images)
+                    or (parts[part][1] != labels).any()
+                ):
                     raise ValueError(f"{part}_labels are not one whole number an image")
                 if not ((images >= 0) & (images <= 1)).all() or labels.min() < 0:
                     raise ValueError(f"{part}: images must lie in [0, 1] and labels start at 0")
     except FileNotFoundError:
-        raise InputError(f"dataset: no file {path}; allowed: auto, mnist, digits or the path of an .npz file") from None
+        raise InputError(
+            f"dataset: no file {path}; allowed: auto, mnist, digits or the path of an .npz file"
+        ) from None
     except Exception as error:  # NumPy raises many kinds for a malformed file
-        raise InputError(f"dataset: {path} is not usable: {error}; see bsn.data.load for what it holds") from None
+        raise InputError(
+            f"dataset: {path} is not usable: {error}; see bsn.data.load for what it holds"
+        ) from None
     if len({images.shape[1] for images, _ in parts.values()}) > 1:
         raise InputError(f"dataset: {path}: the parts' images differ in size; allowed: one size")
     return Data(os.path.basename(path), parts, 1 + max(int(labels.max()) for _, labels in parts.values()))
@@ -167,8 +176,9 @@ def _mnist_builder():
 @contextlib.contextmanager
 def _quiet_tfds():
     """TFDS without its bars and prints: preparing MNIST is announced in one line of ours."""
-    from bsn import backend  # noqa: F401  TFDS imports TensorFlow
     import tensorflow_datasets as tfds
+
+    from bsn import backend  # noqa: F401  TFDS imports TensorFlow
 
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -182,7 +192,9 @@ def _check_files(tfds, folder):
         try:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
-            raise InputError(f"MNIST: cannot read {path}: {error.strerror}; allowed: the four original files") from None
+            raise InputError(
+                f"MNIST: cannot read {path}: {error.strerror}; allowed: the four original files"
+            ) from None
         if found != info.checksum:
             raise InputError(
                 f"MNIST: {path} is damaged or not the original ({path.stat().st_size} bytes, expected "

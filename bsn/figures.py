@@ -40,7 +40,11 @@ def learning_curves(curves, table, title, lowest=0.0):
             legend=metric == "validation", ax=left,
         )  # fmt: skip
     held_out = curves.evaluate_on.iloc[0]
-    left.set(xlabel="Training steps", ylabel="Accuracy", title=f"{held_out.capitalize()} (solid), training (dotted)")
+    left.set(
+        xlabel="Training steps",
+        ylabel="Accuracy",
+        title=f"{held_out.capitalize()} (solid), training (dotted)",
+    )
     left.set_ylim(lowest, 1.005)
     left.legend(title=None, loc="lower right", fontsize="x-small", ncols=1 + (len(labels) > 4))
     final = curves[(curves.metric == "epoch") & (curves.step == curves.groupby("net").step.transform("max"))]
@@ -68,7 +72,9 @@ def published_numbers():
     numbers = pd.read_csv(PUBLISHED, dtype={"experiment": str})
     rows = numbers.experiment + "  " + numbers.label
     figure, axes = plt.subplots(figsize=(8, 6.4), layout="constrained")
-    axes.scatter(numbers.published, np.arange(len(rows)), c=numbers.experiment.str[0].astype(int), cmap="viridis", s=45)
+    axes.scatter(
+        numbers.published, np.arange(len(rows)), c=numbers.experiment.str[0].astype(int), cmap="viridis", s=45
+    )
     axes.set_yticks(range(len(rows)), rows)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="Published accuracy after the last epoch", title="What the post published")
@@ -99,7 +105,9 @@ def gradient_comparison(frame):
     grid = sns.FacetGrid(frame, col="estimator", col_wrap=3, height=2.6, aspect=1.25, sharey=True)
     for name, axes in grid.axes_dict.items():
         part = frame[frame.estimator == name]
-        axes.fill_between(part.logit, part["mean"] - part.deviation, part["mean"] + part.deviation, alpha=0.25)
+        axes.fill_between(
+            part.logit, part["mean"] - part.deviation, part["mean"] + part.deviation, alpha=0.25
+        )
         axes.plot(part.logit, part["mean"], label="estimate: mean and deviation")
         axes.plot(part.logit, part.exact, "k--", linewidth=1.3, label="exact gradient")
     grid.set_axis_labels("Logit a", "Gradient").set_titles("{col_name}")

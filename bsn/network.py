@@ -33,7 +33,9 @@ def side_by_side(nets):
     stacked = []
     for layer, pairs in enumerate(zip(*nets)):
         weights, biases = zip(*pairs)
-        stacked.append((tf.constant(np.stack(weights, axis=1 if layer == 0 else 0)), tf.constant(np.stack(biases))))
+        stacked.append(
+            (tf.constant(np.stack(weights, axis=1 if layer == 0 else 0)), tf.constant(np.stack(biases)))
+        )
     return stacked
 
 
@@ -61,7 +63,11 @@ def forward(parameters, x, noise, slope, estimator):
         if layer == len(parameters) - 1:
             return hidden_logits, a
         hidden_logits.append(a)
-        h = SAMPLERS[estimator](a, noise[layer], slope) if estimator in SAMPLERS else sample(a, noise[layer], slope)
+        h = (
+            SAMPLERS[estimator](a, noise[layer], slope)
+            if estimator in SAMPLERS
+            else sample(a, noise[layer], slope)
+        )
 
 
 @tf.custom_gradient

@@ -18,6 +18,7 @@ def training_progress(total):
     done = 0
     path = os.environ.get(FILE_VARIABLE)
     if path:
+
         def show():
             with open(path + ".new", "w") as file:
                 json.dump([done, total], file)

@@ -114,7 +114,9 @@ class Spec:
             raise InputError(f"spec: train_on and evaluate_on are both {self.train_on!r}; allowed: two parts")
         scored = self.estimator in ("reinforce", "variance-adjusted")
         if scored and self.train_mode == "deterministic":
-            raise InputError(f"spec: train_mode is 'deterministic' with {self.estimator}; allowed: stochastic")
+            raise InputError(
+                f"spec: train_mode is 'deterministic' with {self.estimator}; allowed: stochastic"
+            )
         # one spelling of equal specs
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
@@ -142,7 +144,9 @@ def grid(settings, seeds, **common):
 
 def _list_of(rule):
     passes = RULES[rule][0]
-    return lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and len(set(v)) == len(v) and all(map(passes, v))
+    return lambda v: (
+        isinstance(v, (list, tuple)) and len(v) > 0 and len(set(v)) == len(v) and all(map(passes, v))
+    )
 
 
 # parameters of chapters that are not fields of a Spec

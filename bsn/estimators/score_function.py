@@ -3,8 +3,7 @@
 The loss f is evaluated once, at the sample, and need not be differentiable.
 """
 
-import tensorflow as tf
-
+from bsn.backend import tf
 from bsn.estimators.straight_through import sample
 
 DECAY = 0.95  # of the moving averages behind the variance adjustment (the post)

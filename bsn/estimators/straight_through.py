@@ -3,7 +3,7 @@
 All are biased, never evaluate the loss themselves, and need it differentiable in the sample.
 """
 
-import tensorflow as tf
+from bsn.backend import tf
 
 
 def sample(logits, noise, slope=1.0):

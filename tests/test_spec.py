@@ -1,0 +1,76 @@
+"""Which settings are refused, each in one line that names the setting and what is allowed."""
+
+import pytest
+
+from bsn import InputError, Spec
+from bsn.spec import grid
+
+GOOD = dict(estimator="sigmoid-adjusted", learning_rate=0.3)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("estimator", "straight-thru"),
+        ("estimator", None),
+        ("estimator", ["sigmoid"]),
+        ("learning_rate", -0.1),
+        ("learning_rate", 0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("learning_rate", "0.1"),
+        ("learning_rate", True),
+        ("hidden", []),
+        ("hidden", [0]),
+        ("hidden", 100),
+        ("hidden", [100] * 9),
+        ("hidden", "100"),
+        ("slope_rate", 0),
+        ("slope_in_training", "yes"),
+        ("train_mode", "random"),
+        ("eval_mode", None),
+        ("stable_loss", 1),
+        ("dataset", ""),
+        ("dataset", 3),
+        ("train_on", "test"),
+        ("evaluate_on", "train"),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("seed", 1.5),
+        ("epochs", 0),
+        ("epochs", 2.0),
+        ("steps_per_epoch", 100),
+    ],
+)
+def test_a_value_outside_what_is_allowed(field, value):
+    with pytest.raises(InputError) as raised:
+        Spec(**{**GOOD, field: value})
+    message = str(raised.value)
+    assert field in message and "allowed" in message and "\n" not in message
+
+
+def test_combinations_that_are_not_defined():
+    with pytest.raises(InputError, match="train_mode"):
+        Spec(estimator="reinforce", learning_rate=0.1, train_mode="deterministic")
+    with pytest.raises(InputError, match="two parts"):
+        Spec(**GOOD, train_on="validation")
+
+
+def test_a_learning_rate_is_needed():
+    with pytest.raises(TypeError, match="learning_rate"):
+        Spec(estimator="sigmoid")
+
+
+def test_equal_settings_are_one_spec():
+    assert Spec(**GOOD, hidden=[100], slope_rate=1) == Spec(**GOOD, hidden=(100,), slope_rate=1.0)
+    assert len({Spec(**GOOD, hidden=[100]), Spec(**GOOD)}) == 1
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1], [-1], ["1"], 3, None])
+def test_seeds(seeds):
+    with pytest.raises(InputError, match="seeds"):
+        grid({"one": GOOD}, seeds)
+
+
+def test_a_mistake_in_a_notebook_is_one_line():
+    assert InputError("epochs is 0")._render_traceback_() == ["InputError: epochs is 0"]

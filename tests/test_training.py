@@ -1,0 +1,163 @@
+"""The loop: recording points, the slope's two uses, shuffling, divergence, nets side by side."""
+
+import numpy as np
+import pytest
+import reference
+
+from bsn import InputError, Spec, data, network, run, training
+from bsn.spec import BATCH
+from bsn.training import final_accuracies, shuffled_batches, uniform_noise
+
+
+def short(**fields):
+    common = dict(
+        estimator="sigmoid-adjusted", learning_rate=0.3, dataset="digits", epochs=2, steps_per_epoch=251
+    )
+    return Spec(**{**common, **fields})
+
+
+def replay(spec):
+    """The whole training of one net in NumPy (float64): metric -> [(epoch, step, value), ...]."""
+    digits = data.load(spec.dataset)
+    (x, labels), (eval_x, eval_labels) = digits.parts[spec.train_on], digits.parts[spec.evaluate_on]
+    y, eval_y = np.eye(10)[labels], np.eye(10)[eval_labels]
+    hidden = spec.hidden
+    net = network.initial_parameters(spec.seed, x.shape[1], hidden, 10)
+    moments = [(np.zeros(w), np.ones(w)) if spec.estimator == "variance-adjusted" else () for w in hidden]
+    order = shuffled_batches(spec.seed, len(labels), spec.epochs * spec.steps_per_epoch)
+    points = {"training": [], "validation": [], "epoch": []}
+
+    def noise(step, kind, rows, mode):
+        drawn = [u.numpy() for u in uniform_noise(spec.seed, step, kind, rows, hidden)]
+        return [np.full_like(u, 0.5) for u in drawn] if mode == "deterministic" else drawn
+
+    def evaluate(step, kind, slope):
+        u = noise(step, kind, len(eval_labels), spec.eval_mode)
+        return reference.train_step(net, moments, eval_x, eval_y, u, slope, 0.0, spec.estimator)[3]
+
+    slope, step = 1.0, 0
+    points["epoch"].append((0, 0, evaluate(0, training.EPOCH, slope)))
+    for epoch in range(spec.epochs):
+        summed = 0.0
+        for i in range(spec.steps_per_epoch):
+            u = noise(step, training.TRAINING, BATCH, spec.train_mode)
+            rows = order[step]
+            training_slope = slope if spec.slope_in_training else 1.0
+            net, moments, _, right = reference.train_step(
+                net, moments, x[rows], y[rows], u, training_slope, spec.learning_rate, spec.estimator
+            )
+            summed, step = summed + right, step + 1
+            if i % 100 == 0 and i > 0:
+                points["training"].append((epoch, step, summed / 100))
+                points["validation"].append((epoch, step, evaluate(step, training.RECORD, slope)))
+                summed = 0.0
+        slope *= spec.slope_rate
+        points["epoch"].append((epoch + 1, step, evaluate(step, training.EPOCH, slope)))
+    return points
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        dict(),
+        dict(slope_rate=1.5),
+        dict(slope_rate=1.5, slope_in_training=True),
+        dict(train_mode="deterministic", eval_mode="deterministic"),
+        dict(eval_mode="deterministic", train_on="validation", evaluate_on="test"),
+        dict(estimator="variance-adjusted", learning_rate=0.05, hidden=(20, 20)),
+        dict(estimator="sigmoid", stable_loss=True),
+    ],
+    ids=str,
+)
+def test_run_against_a_replay_in_numpy(fields):
+    """Every recorded point of two epochs; float32 lets a rare example fall on the other side."""
+    spec = short(epochs=2, hidden=(30,))
+    spec = short(**{"hidden": (30,), **fields})
+    curves = run([spec])
+    evaluated = len(data.load("digits").parts[spec.evaluate_on][1])
+    for metric, expected in replay(spec).items():
+        found = curves[curves.metric == metric]
+        assert list(zip(found.epoch, found.step)) == [point[:2] for point in expected]
+        tolerance = 6 / evaluated if metric != "training" else 6 / (100 * BATCH)
+        np.testing.assert_allclose(found.value, [point[2] for point in expected], atol=tolerance)
+
+
+def test_recording_points_of_the_posts_epoch():
+    curves = run([short(epochs=1, steps_per_epoch=1001, hidden=(5,))])
+    assert list(curves[curves.metric == "validation"].step) == [101, *range(201, 1002, 100)]
+    assert list(curves[curves.metric == "training"].step) == [101, *range(201, 1002, 100)]
+    assert list(curves[curves.metric == "epoch"].step) == [0, 1001]
+
+
+def test_the_first_sum_of_an_epoch_holds_101_accuracies():
+    """A net that is always right would score 1.01 at the first point: here it must exceed the rate."""
+    curves = run([short(estimator="sigmoid", learning_rate=1.0, epochs=30, hidden=(50,))])
+    training_curve = curves[curves.metric == "training"]
+    first = training_curve.groupby("epoch").value.first().iloc[-1]
+    assert first == pytest.approx(1.01, abs=1e-6)
+
+
+def test_annealing_alone_never_reaches_the_training():
+    """As in the post's code: the training curves of a pair are the same, the evaluations not."""
+    curves = run([short(), short(slope_rate=2.0), short(slope_rate=2.0, slope_in_training=True)])
+    by_net = {n: c for n, c in curves[curves.metric == "training"].groupby("net").value}
+    assert list(by_net[0]) == list(by_net[1])
+    assert list(by_net[0]) != list(by_net[2])
+    finals = final_accuracies(curves).final
+    assert finals[0] != finals[1]
+
+
+def test_shuffling_walks_through_the_data_once_a_pass():
+    order = shuffled_batches(seed=3, examples=120, steps=12)  # 5 passes; batches straddle them
+    flat = order.reshape(-1)
+    for start in range(0, 600, 120):
+        assert sorted(flat[start : start + 120]) == list(range(120))
+    assert list(flat[:120]) != list(flat[120:240])
+    assert (order == shuffled_batches(3, 120, 12)).all() and (order != shuffled_batches(4, 120, 12)).any()
+    assert (order[:5] == shuffled_batches(3, 120, 5)).all()
+
+
+def test_noise_is_uniform_and_differs_between_steps_uses_and_layers():
+    draws = [
+        u.numpy()
+        for step in (0, 1)
+        for kind in range(3)
+        for u in uniform_noise(1, step, kind, 50, (100, 100))
+    ]
+    for i, one in enumerate(draws):
+        assert 0 <= one.min() and one.max() < 1
+        assert abs(one.mean() - 0.5) < 5 * np.sqrt(1 / 12 / one.size)
+        assert not any(np.array_equal(one, other) for other in draws[:i])
+
+
+def test_a_net_does_not_depend_on_its_neighbours():
+    """Alone and beside others: the same weights up to rounding, hence nearly the same curve."""
+    spec = short(seed=5)
+    others = [short(seed=5, learning_rate=rate) for rate in (0.1, 1.0)]
+    others += [short(seed=6), short(seed=5, estimator="pass-through")]
+    alone, among = run([spec]), run([*others, spec])
+    among = among[among.net == len(others)]
+    np.testing.assert_allclose(alone.value, among.value, atol=0.02)
+
+
+def test_a_net_that_breaks_is_marked_and_the_others_go_on():
+    breaks = short(estimator="pass-through", learning_rate=1000.0, seed=2)
+    healthy = short(estimator="pass-through", learning_rate=0.01, seed=2)
+    curves = run([breaks, healthy])
+    finals = final_accuracies(curves).set_index("net")
+    zeros = (data.load("digits").parts["validation"][1] == 0).mean()
+    assert finals.diverged_step[0] >= 0 and finals.final[0] == pytest.approx(zeros)
+    assert finals.diverged_step[1] == -1 and finals.final[1] > 0.5
+    np.testing.assert_allclose(run([healthy]).value, curves[curves.net == 1].value, atol=0.02)
+
+
+def test_same_spec_same_curve():
+    first, second = run([short(seed=7)]), run([short(seed=7)])
+    assert list(first.value) == list(second.value)
+    assert list(run([short(seed=8)]).value) != list(first.value)
+
+
+@pytest.mark.parametrize("specs, says", [([], "no specs"), ([short(), short()], "twice")])
+def test_run_refuses(specs, says):
+    with pytest.raises(InputError, match=says):
+        run(specs)
