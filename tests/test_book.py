@@ -26,7 +26,8 @@ def site(smoke):
 
 @pytest.fixture(scope="session")
 def pages(site):
-    return {path: bs4.BeautifulSoup(path.read_text(), "html.parser") for path in site.rglob("*.html")}
+    paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    return {path: bs4.BeautifulSoup(path.read_text(), "html.parser") for path in paths}
 
 
 def test_the_build_ends_with_the_path_of_the_site(smoke, site):

@@ -64,12 +64,12 @@ def test_a_wrong_file_is_named_and_no_cache_is_left(mnist_dir, tmp_path, damage)
     elif damage == "edited":
         content[5000] ^= 1
         victim.write_bytes(content)
-    for dataset in ("mnist", "auto"):
-        ran = load_in_a_process(dataset, cache, tmp_path, BSN_MNIST_DIR=str(folder))
-        assert ran.returncode and not ran.stdout
-        assert ran.stderr.startswith("bsn: MNIST: ") and str(victim) in ran.stderr
-        assert ran.stderr.count("\n") == 1
-    assert not cache.exists() and not (tmp_path / "tfds").exists()
+    dataset = "auto" if damage == "cut" else "mnist"  # a folder that is given is never passed over
+    ran = load_in_a_process(dataset, cache, tmp_path, BSN_MNIST_DIR=str(folder))
+    assert ran.returncode and not ran.stdout
+    assert ran.stderr.startswith("bsn: MNIST: ") and str(victim) in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert not (cache / "bsn").exists() and not (tmp_path / "tfds").exists()
 
 
 def test_prepared_once_in_a_cache_without_leftovers(mnist_dir, tmp_path):

@@ -1,12 +1,27 @@
 """The loop: recording points, the slope's two uses, shuffling, divergence, nets side by side."""
 
+import functools
+import itertools
+
 import numpy as np
 import pytest
 import reference
 
 from bsn import InputError, Spec, data, network, run, training
+from bsn.backend import tf
 from bsn.spec import BATCH
 from bsn.training import final_accuracies, shuffled_batches, uniform_noise
+
+compiled_noise = tf.function(uniform_noise, jit_compile=True, autograph=False)
+
+
+@functools.cache
+def drawn(seed, step, kind, rows, hidden):
+    """The noise as the compiled loop draws it: XLA's stream, not the one of eager TensorFlow."""
+    return [
+        u.numpy()
+        for u in compiled_noise(tf.constant(seed), tf.constant(step), tf.constant(kind), rows, hidden)
+    ]
 
 
 def short(**fields):
@@ -28,8 +43,8 @@ def replay(spec):
     points = {"training": [], "validation": [], "epoch": []}
 
     def noise(step, kind, rows, mode):
-        drawn = [u.numpy() for u in uniform_noise(spec.seed, step, kind, rows, hidden)]
-        return [np.full_like(u, 0.5) for u in drawn] if mode == "deterministic" else drawn
+        noise = drawn(spec.seed, step, kind, rows, hidden)
+        return [np.full_like(u, 0.5) for u in noise] if mode == "deterministic" else noise
 
     def evaluate(step, kind, slope):
         u = noise(step, kind, len(eval_labels), spec.eval_mode)
@@ -64,13 +79,20 @@ def replay(spec):
         dict(slope_rate=1.5, slope_in_training=True),
         dict(train_mode="deterministic", eval_mode="deterministic"),
         dict(eval_mode="deterministic", train_on="validation", evaluate_on="test"),
-        dict(estimator="variance-adjusted", learning_rate=0.05, hidden=(20, 20)),
+        dict(estimator="variance-adjusted", learning_rate=0.001, hidden=(20, 20)),
+        dict(hidden=(20, 20)),
+        dict(estimator="variance-adjusted", learning_rate=0.001),
+        dict(estimator="reinforce", learning_rate=0.001),
         dict(estimator="sigmoid", stable_loss=True),
     ],
     ids=str,
 )
 def test_run_against_a_replay_in_numpy(fields):
-    """Every recorded point of two epochs; float32 lets a rare example fall on the other side."""
+    """Every recorded point of two epochs; float32 lets a rare example fall on the other side.
+
+    REINFORCE has a small learning rate here: at the post's it is chaotic, and one sample that
+    rounding turns over soon gives other weights.
+    """
     spec = short(epochs=2, hidden=(30,))
     spec = short(**{"hidden": (30,), **fields})
     curves = run([spec])
@@ -117,17 +139,14 @@ def test_shuffling_walks_through_the_data_once_a_pass():
     assert (order[:5] == shuffled_batches(3, 120, 5)).all()
 
 
-def test_noise_is_uniform_and_differs_between_steps_uses_and_layers():
-    draws = [
-        u.numpy()
-        for step in (0, 1)
-        for kind in range(3)
-        for u in uniform_noise(1, step, kind, 50, (100, 100))
-    ]
+def test_noise_is_uniform_and_differs_between_seeds_steps_uses_and_layers():
+    places = itertools.product((1, 2), (0, 1, 20_000), range(3))
+    draws = [u for seed, step, kind in places for u in drawn(seed, step, kind, 50, (100, 100))]
     for i, one in enumerate(draws):
         assert 0 <= one.min() and one.max() < 1
         assert abs(one.mean() - 0.5) < 5 * np.sqrt(1 / 12 / one.size)
-        assert not any(np.array_equal(one, other) for other in draws[:i])
+        for other in draws[:i]:
+            assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 5 / np.sqrt(one.size)
 
 
 def test_a_net_does_not_depend_on_its_neighbours():
