@@ -19,7 +19,7 @@ def use_style():
 
 
 def learning_curves(curves, table, title, lowest=0.0):
-    """Validation (solid) and training (dotted) accuracy by step, and the final numbers beside.
+    """Validation (solid) and training (dotted) accuracy by step, and the final numbers below.
 
     Args:
         curves: from `bsn.results.train`; several seeds are drawn as their mean and range.
@@ -30,35 +30,31 @@ def learning_curves(curves, table, title, lowest=0.0):
     use_style()
     labels = list(table.index)
     colours = dict(zip(labels, sns.color_palette("colorblind", len(labels))))
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 4.6), width_ratios=[2.2, 1], sharey=True, layout="constrained"
-    )
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(7.2, 4.9 + 0.32 * len(labels)), layout="constrained",
+        height_ratios=[4, 0.7 + 0.32 * len(labels)],
+    )  # fmt: skip
     for metric, line, width in (("validation", "-", 1.8), ("training", ":", 1.1)):
         sns.lineplot(
             curves[curves.metric == metric], x="step", y="value", hue="label", hue_order=labels,
-            palette=colours, linestyle=line, linewidth=width, errorbar=("pi", 100),
-            legend=metric == "validation", ax=left,
+            palette=colours, linestyle=line, linewidth=width, errorbar=("pi", 100), legend=False, ax=above,
         )  # fmt: skip
     held_out = curves.evaluate_on.iloc[0]
-    left.set(
-        xlabel="Training steps",
-        ylabel="Accuracy",
-        title=f"{held_out.capitalize()} (solid), training (dotted)",
-    )
-    left.set_ylim(lowest, 1.005)
-    left.legend(title=None, loc="lower right", fontsize="x-small", ncols=1 + (len(labels) > 4))
+    above.set(xlabel="Training steps", ylabel="Accuracy", title=f"Solid: {held_out}; dotted: training")
+    above.set_ylim(lowest, 1.01)
     final = curves[(curves.metric == "epoch") & (curves.step == curves.groupby("net").step.transform("max"))]
     sns.stripplot(
-        final, x="label", y="value", hue="label", order=labels, hue_order=labels, palette=colours,
-        legend=False, jitter=False, size=7, ax=right,
+        final, x="value", y="label", hue="label", order=labels, hue_order=labels, palette=colours,
+        legend=False, jitter=False, size=8, ax=below,
     )  # fmt: skip
-    if (curves.dataset == "mnist").all():
-        right.scatter(range(len(labels)), table.published, label="published", **PUBLISHED_STYLE)
-        right.legend(loc="lower right", fontsize="x-small")
-    right.set(xlabel=None, title="After the last epoch")
-    right.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
+    if (curves.dataset == "mnist").all() and table.published.notna().any():
+        below.scatter(table.published, range(len(labels)), label="published", **PUBLISHED_STYLE)
+        below.legend(loc="best", fontsize="small")
+    below.set(xlabel=f"{held_out.capitalize()} accuracy after the last epoch, a dot a seed", ylabel=None)
+    below.margins(y=0.12)
+    below.grid(axis="x")
     seeds = curves.seed.nunique()
-    figure.suptitle(f"{title} ({_name(curves.dataset.iloc[0])}, {seeds} seed{'s' * (seeds > 1)})")
+    figure.suptitle(f"{title}\n({_name(curves.dataset.iloc[0])}, {seeds} seed{'s' * (seeds > 1)})")
     return figure
 
 
