@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
         if name not in known:
             raise InputError(f"no chapter {name!r}; allowed: {', '.join(known)}")
     chosen = {name: path for name, path in known.items() if not names or name in names}
-    settings = {name: _settings(name, path, profile, parameters) for name, path in chosen.items()}
+    settings = _settings(chosen, profile, parameters)
     dataset = _resolve(PROFILES[profile].get("dataset", dataset) if dataset == "auto" else dataset)
     for values in settings.values():
         values["dataset"] = dataset
@@ -69,8 +70,8 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
             file=sys.stderr,
         )
 
-    failures = _execute(chosen, settings)
-    status = _site(known, dataset, profile)
+    failures = _execute(chosen, settings, profile)
+    status = _site(known, failures)
     for name, message in failures.items():
         print(f"bsn: chapter {name} failed: {message}", file=sys.stderr)
     if status == 0:
@@ -78,25 +79,31 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
     return 1 if failures or status else 0
 
 
-def _settings(name, path, profile, parameters):
-    """The parameters to inject into a chapter, checked by name and value."""
+def _settings(chosen, profile, parameters):
+    """Chapter -> the parameters to inject, checked by name and value.
+
+    A parameter goes to every chapter chosen that has it; one that none has is refused.
+    """
     import yaml
 
-    allowed = declared_parameters(path)
-    values = {key: value for key, value in PROFILES[profile].items() if key in allowed and key != "dataset"}
+    declared = {name: declared_parameters(path) for name, path in chosen.items()}
+    allowed = sorted({key for keys in declared.values() for key in keys} - {"dataset"})
+    given = {}
     for key, text in parameters:
-        if key not in allowed or key == "dataset":
-            others = ", ".join(key for key in allowed if key != "dataset")
-            raise InputError(f"chapter {name} has no parameter {key!r}; allowed: {others}")
+        if key not in allowed:
+            hint = "use --dataset" if key == "dataset" else f"allowed: {', '.join(allowed)}"
+            raise InputError(f"no chapter chosen has a parameter {key!r} for -p; {hint}")
         try:
-            values[key] = yaml.safe_load(text)
+            given[key] = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise InputError(
-                f"chapter {name}: {key} is {text!r}, not YAML; allowed: {RULES[key][1]}"
-            ) from None
-    for key, value in values.items():
-        check(key, value, where=f"chapter {name}: ")
-    return values
+            raise InputError(f"-p {key} {text!r} is not YAML; allowed: {RULES[key][1]}") from None
+    for key, value in given.items():
+        check(key, value, where="-p: ")
+    wanted = {**PROFILES[profile], **given}
+    return {
+        name: {key: value for key, value in wanted.items() if key in keys and key != "dataset"}
+        for name, keys in declared.items()
+    }
 
 
 def declared_parameters(path):
@@ -126,7 +133,7 @@ def _resolve(dataset):
     return dataset
 
 
-def _execute(chosen, settings):
+def _execute(chosen, settings, profile):
     """Run chapters, `JOBS` at a time; returns name -> one-line reason of those that failed."""
     import papermill  # noqa: F401  fail here, not in a thread
 
@@ -138,7 +145,7 @@ def _execute(chosen, settings):
         _Overview(len(chosen), pathlib.Path(scratch)) as overview,
     ):
         running = {
-            pool.submit(_execute_one, name, path, settings[name], pathlib.Path(scratch)): name
+            pool.submit(_execute_one, name, path, settings[name], profile, pathlib.Path(scratch)): name
             for name, path in chosen.items()
         }
         while running:
@@ -153,7 +160,7 @@ def _execute(chosen, settings):
     return failures
 
 
-def _execute_one(name, path, values, scratch):
+def _execute_one(name, path, values, profile, scratch):
     """Run one chapter in a process of its own, to a temporary file; None or the reason it failed."""
     draft = scratch / f"{name}.ipynb"
     arguments = [sys.executable, "-m", "papermill", str(path), str(draft), "-k", "python3"]
@@ -167,6 +174,7 @@ def _execute_one(name, path, values, scratch):
     import nbformat
 
     notebook = nbformat.read(draft, as_version=4)
+    notebook.metadata.bsn = {"dataset": os.path.basename(values["dataset"]), "profile": profile}
     for key in ("input_path", "output_path"):  # absolute paths of this machine
         notebook.metadata.papermill.pop(key, None)
     for cell in notebook.cells:
@@ -233,23 +241,54 @@ class _Overview:
         self.bar.set_description_str(", ".join(parts))
 
 
-def _site(known, dataset, profile):
+def _notice(executed, failures):
+    """What every page must say of how this site's pages came about, or None."""
+    made = {}
+    for name, path in executed.items():
+        made.setdefault(tuple(json.loads(path.read_text())["metadata"]["bsn"].values()), []).append(name)
+    notes = []
+    for (dataset, profile), names in made.items():
+        if (dataset, profile) not in (("mnist", "quick"), ("mnist", "full")) or len(made) > 1:
+            used = {"digits": "scikit-learn's digits", "mnist": "MNIST"}.get(dataset, dataset)
+            which = "This build" if len(made) == 1 else f"Chapters {', '.join(names)}: this build"
+            notes.append(f"{which} trained on {used}, {profile} profile.")
+    if any(dataset != "mnist" for dataset, _ in made):
+        notes.append("Numbers measured on other data than MNIST are not comparable with the post's.")
+    if failures:
+        notes.append(f"The last run of {', '.join(failures)} failed: shown is an earlier one, if any.")
+    return " ".join(notes) or None
+
+
+def _write_without_results(path, target):
+    """A chapter that has not been run: its text, with a note and gaps where results would stand."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\{glue:text\}`[^`]*`", "…", cell.source)
+    note = "```{warning}\nThis chapter has not been run in this build: its results are missing.\n```"
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
+    nbformat.write(notebook, target)
+
+
+def _site(known, failures):
     """Build the site from the last executed notebooks, warnings as errors; the exit status."""
     import yaml
 
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml"))
-    for name in known:
-        executed = EXECUTED / f"{name}.ipynb"
-        if executed.exists():
-            shutil.copyfile(executed, SOURCE / f"{name}.ipynb")
+    executed = {name: EXECUTED / f"{name}.ipynb" for name in known}
+    executed = {name: path for name, path in executed.items() if path.exists()}
+    for name, path in known.items():
+        if name in executed:
+            shutil.copyfile(executed[name], SOURCE / f"{name}.ipynb")
+        else:
+            _write_without_results(path, SOURCE / f"{name}.ipynb")
     config = yaml.safe_load(CONFIG.read_text())
-    if dataset != "mnist":
-        used = "scikit-learn's digits" if dataset == "digits" else os.path.basename(dataset)
-        config["html"]["announcement"] = (
-            f"This build ({profile} profile) trained on {used}, not on MNIST: "
-            "its measured numbers are not comparable with the post's."
-        )
+    notice = _notice(executed, failures)
+    if notice:
+        config["html"]["announcement"] = notice
     written = SOURCE / "_config.yml"
     written.write_text(yaml.safe_dump(config))
     print("bsn: building the site ...", file=sys.stderr)

@@ -33,15 +33,6 @@ class Data:
     parts: dict
     classes: int
 
-    @property
-    def checksum(self):
-        """SHA-256 over every array's bytes, in the order of `PARTS`."""
-        digest = hashlib.sha256()
-        for part in PARTS:
-            for array in self.parts[part]:
-                digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
-
 
 def resolve(dataset):
     """Turn "auto" into "mnist" or "digits", saying in one line on stderr when it is digits."""
@@ -216,14 +207,20 @@ def _prepare(tfds, root, manual):
     """Prepare in a folder of its own and move it into place whole, so that none is left half done."""
     print("bsn: preparing MNIST with tensorflow_datasets, once (about 20 s) ...", file=sys.stderr)
     target = root / "mnist" / TFDS_VERSION
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.mkdtemp(prefix="preparing-", dir=root)
+    failures = (OSError, tfds.download.DownloadError, tfds.download.NonMatchingChecksumError)
+    temporary = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix="preparing-", dir=root)
         config = tfds.download.DownloadConfig(manual_dir=manual)
         tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=temporary).download_and_prepare(download_config=config)
-        with contextlib.suppress(FileExistsError):  # another process was first
+        if not target.exists():  # or another process was first
             os.rename(pathlib.Path(temporary) / "mnist" / TFDS_VERSION, target)
-    except OSError as error:
-        raise _Unavailable(f"preparing MNIST failed ({error})") from None
+    except failures as error:
+        if target.exists():
+            return
+        reason = " ".join(f"MNIST: preparing it under {root} failed: {error}".split())
+        raise (InputError if manual else _Unavailable)(reason) from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)

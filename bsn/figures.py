@@ -2,11 +2,10 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from bsn.paths import PUBLISHED
+from bsn import results
 
 PUBLISHED_STYLE = dict(marker="D", facecolors="none", edgecolors="black", linewidths=1.4, s=52, zorder=5)
 
@@ -65,7 +64,7 @@ def _name(dataset):
 def published_numbers():
     """Every final number of the post, by experiment."""
     use_style()
-    numbers = pd.read_csv(PUBLISHED, dtype={"experiment": str})
+    numbers = results.published_numbers()
     rows = numbers.experiment + "  " + numbers.label
     figure, axes = plt.subplots(figsize=(8, 6.4), layout="constrained")
     axes.scatter(

@@ -113,6 +113,8 @@ class Spec:
         if self.train_on == self.evaluate_on:
             raise InputError(f"spec: train_on and evaluate_on are both {self.train_on!r}; allowed: two parts")
         scored = self.estimator in ("reinforce", "variance-adjusted")
+        if scored and self.slope_rate != 1:
+            raise InputError(f"spec: slope_rate is {self.slope_rate} with {self.estimator}; allowed: 1")
         if scored and self.train_mode == "deterministic":
             raise InputError(
                 f"spec: train_mode is 'deterministic' with {self.estimator}; allowed: stochastic"

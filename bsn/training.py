@@ -25,15 +25,16 @@ def run(specs, progress=training_progress):
 
     Nets that agree in all but learning rate, slopes and modes, and share a seed, are trained side
     by side on the same mini-batches and with the same noise, so that settings are compared in
-    pairs. A net's result is a function of its own spec.
+    pairs. A net's result depends on its own spec alone, up to rounding.
 
     Args:
         specs: a list of `bsn.Spec`, without repeats.
         progress: called with the total number of steps; see `bsn.progress`.
 
     Returns:
-        A tidy DataFrame: `net` (position in `specs`), every field of the spec, `epoch` and `step`
-        (mini-batches trained on so far), `metric`, `value`, `diverged_step`, `seconds`. The
+        A tidy DataFrame: `net` (position in `specs`), every field of the spec, `after_epoch`
+        (epochs completed), `step` (mini-batches trained on so far), `metric`, `value`,
+        `diverged_step`, `seconds`. The
         metrics, all accuracies, are those of the post: "training", the sum of the batch
         accuracies since the last record divided by 100 (an epoch's first sum holds 101 of them);
         "validation", at the same points; "epoch", before the first epoch and after each, with the
@@ -63,8 +64,8 @@ def run(specs, progress=training_progress):
 
 def final_accuracies(curves):
     """One row a net: the accuracy after its last epoch, as `final`, with the other columns kept."""
-    epochs = curves[curves.metric == "epoch"]
-    last = epochs.loc[epochs.groupby("net").step.idxmax()]
+    ends = curves[curves.metric == "epoch"]
+    last = ends.loc[ends.groupby("net").step.idxmax()]
     return last.rename(columns={"value": "final"}).drop(columns="metric").reset_index(drop=True)
 
 
@@ -131,7 +132,7 @@ def _train(specs, nets, advance):
     epochs, steps, metrics, values = zip(*points)
     return [
         pd.DataFrame(
-            {"net": position, **_fields(spec), "epoch": epochs, "step": steps, "metric": metrics}
+            {"net": position, **_fields(spec), "after_epoch": epochs, "step": steps, "metric": metrics}
             | {"value": [float(value[i]) for value in values]}
             | {"diverged_step": int(diverged[i]), "seconds": seconds}
         )

@@ -24,7 +24,7 @@ def test_help_answers_at_once():
         (["build", "-p", "epochs"], "-p"),
         (
             ["build", "--chapter", "experiment_2", "-p", "epoch", "2"],
-            "no parameter 'epoch'; allowed: learning_rates",
+            "parameter 'epoch' for -p; allowed: epochs, hidden",
         ),
         (["build", "--chapter", "experiment_2", "-p", "epochs", "0"], "epochs is 0"),
         (["build", "--chapter", "experiment_2", "-p", "epochs", "[2"], "not YAML"),
@@ -35,6 +35,7 @@ def test_help_answers_at_once():
         ),
         (["build", "--chapter", "experiment_2", "-p", "learning_rates", ""], "learning_rates is None"),
         (["build", "--chapter", "experiment_1", "-p", "hidden", "[0]"], "hidden is [0]"),
+        (["build", "-p", "dataset", "mnist"], "use --dataset"),
         (["build", "--dataset", "nowhere.npz"], "no file nowhere.npz"),
         (["build", "--mnist-dir", "/nonexistent"], "/nonexistent"),
     ],

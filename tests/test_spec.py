@@ -52,6 +52,8 @@ def test_a_value_outside_what_is_allowed(field, value):
 def test_combinations_that_are_not_defined():
     with pytest.raises(InputError, match="train_mode"):
         Spec(estimator="reinforce", learning_rate=0.1, train_mode="deterministic")
+    with pytest.raises(InputError, match="slope_rate"):
+        Spec(estimator="reinforce", learning_rate=0.1, slope_rate=1.1)
     with pytest.raises(InputError, match="two parts"):
         Spec(**GOOD, train_on="validation")
 

@@ -99,7 +99,7 @@ def test_run_against_a_replay_in_numpy(fields):
     evaluated = len(data.load("digits").parts[spec.evaluate_on][1])
     for metric, expected in replay(spec).items():
         found = curves[curves.metric == metric]
-        assert list(zip(found.epoch, found.step)) == [point[:2] for point in expected]
+        assert list(zip(found.after_epoch, found.step)) == [point[:2] for point in expected]
         tolerance = 6 / evaluated if metric != "training" else 6 / (100 * BATCH)
         np.testing.assert_allclose(found.value, [point[2] for point in expected], atol=tolerance)
 
@@ -115,7 +115,7 @@ def test_the_first_sum_of_an_epoch_holds_101_accuracies():
     """A net that is always right would score 1.01 at the first point: here it must exceed the rate."""
     curves = run([short(estimator="sigmoid", learning_rate=1.0, epochs=30, hidden=(50,))])
     training_curve = curves[curves.metric == "training"]
-    first = training_curve.groupby("epoch").value.first().iloc[-1]
+    first = training_curve.groupby("after_epoch").value.first().iloc[-1]
     assert first == pytest.approx(1.01, abs=1e-6)
 
 
