@@ -207,12 +207,14 @@ def _prepare(tfds, root, manual):
     """Prepare in a folder of its own and move it into place whole, so that none is left half done."""
     print("bsn: preparing MNIST with tensorflow_datasets, once (about 20 s) ...", file=sys.stderr)
     target = root / "mnist" / TFDS_VERSION
-    failures = (OSError, tfds.download.DownloadError, tfds.download.NonMatchingChecksumError)
+    download = tfds.download
+    wrong_sum = download.download_manager.NonMatchingChecksumError
+    failures = (OSError, download.DownloadError, wrong_sum, download.extractor.ExtractError)
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.mkdtemp(prefix="preparing-", dir=root)
-        config = tfds.download.DownloadConfig(manual_dir=manual)
+        config = download.DownloadConfig(manual_dir=manual)
         tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=temporary).download_and_prepare(download_config=config)
         if not target.exists():  # or another process was first
             os.rename(pathlib.Path(temporary) / "mnist" / TFDS_VERSION, target)

@@ -51,6 +51,10 @@ def learning_curves(curves, table, title, lowest=0.0):
         below.legend(loc="best", fontsize="small")
     below.set(xlabel=f"{held_out.capitalize()} accuracy after the last epoch, a dot a seed", ylabel=None)
     below.margins(y=0.12)
+    below.ticklabel_format(axis="x", useOffset=False)
+    left, right = below.get_xlim()
+    missing = max(0.0, 0.02 - (right - left)) / 2  # so that a small difference does not look large
+    below.set_xlim(left - missing, right + missing)
     below.grid(axis="x")
     seeds = curves.seed.nunique()
     figure.suptitle(f"{title}\n({_name(curves.dataset.iloc[0])}, {seeds} seed{'s' * (seeds > 1)})")

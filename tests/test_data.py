@@ -135,3 +135,12 @@ def test_no_archive(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match="not usable"):
         data.load(str(path))
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(mnist_dir, tmp_path):
+    cache = tmp_path / "cache"
+    cache.write_text("a file where the folder should be")
+    for dataset in ("mnist", "auto"):
+        ran = load_in_a_process(dataset, cache, tmp_path, BSN_MNIST_DIR=str(mnist_dir))
+        assert ran.returncode and not ran.stdout and "Traceback" not in ran.stderr
+        assert ran.stderr.strip().splitlines()[-1].startswith("bsn: MNIST: preparing it under")
