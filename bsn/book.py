@@ -148,15 +148,19 @@ def _execute(chosen, settings, profile):
             pool.submit(_execute_one, name, path, settings[name], profile, pathlib.Path(scratch)): name
             for name, path in chosen.items()
         }
-        while running:
-            done, _ = concurrent.futures.wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
-            for future in done:
-                name = running.pop(future)
-                reason = future.result()
-                if reason:
-                    failures[name] = reason
-                overview.finished(name, reason, time.time() - started)
-            overview.show()
+        try:
+            while running:
+                done, _ = concurrent.futures.wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
+                for future in done:
+                    name = running.pop(future)
+                    reason = future.result()
+                    if reason:
+                        failures[name] = reason
+                    overview.finished(name, reason, time.time() - started)
+                overview.show()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)  # those not begun; the others get the signal too
+            raise
     return failures
 
 
