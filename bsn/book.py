@@ -66,7 +66,7 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
     missing = [name for name in known if name not in chosen and not (EXECUTED / f"{name}.ipynb").exists()]
     if missing:
         print(
-            f"bsn: no results yet of {', '.join(missing)}: the site shows them without outputs",
+            f"bsn: no results yet of {', '.join(missing)}: their pages say so",
             file=sys.stderr,
         )
 

@@ -5,7 +5,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from bsn import results
+from bsn import results, training
 
 PUBLISHED_STYLE = dict(marker="D", facecolors="none", edgecolors="black", linewidths=1.4, s=52, zorder=5)
 
@@ -41,10 +41,9 @@ def learning_curves(curves, table, title, lowest=0.0):
     held_out = curves.evaluate_on.iloc[0]
     above.set(xlabel="Training steps", ylabel="Accuracy", title=f"Solid: {held_out}; dotted: training")
     above.set_ylim(lowest, 1.01)
-    final = curves[(curves.metric == "epoch") & (curves.step == curves.groupby("net").step.transform("max"))]
     sns.stripplot(
-        final, x="value", y="label", hue="label", order=labels, hue_order=labels, palette=colours,
-        legend=False, jitter=False, size=8, ax=below,
+        training.final_accuracies(curves), x="final", y="label", hue="label", order=labels,
+        hue_order=labels, palette=colours, legend=False, jitter=False, size=8, ax=below,
     )  # fmt: skip
     if (curves.dataset == "mnist").all() and table.published.notna().any():
         below.scatter(table.published, range(len(labels)), label="published", **PUBLISHED_STYLE)
