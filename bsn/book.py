@@ -12,6 +12,7 @@ import sysconfig
 import tempfile
 import time
 
+from bsn import threads
 from bsn.errors import InputError
 from bsn.paths import BOOK, BUILD, CONFIG, ROOT, TOC
 from bsn.progress import FILE_VARIABLE
@@ -169,9 +170,11 @@ def _execute_one(name, path, values, profile, scratch):
     draft = scratch / f"{name}.ipynb"
     arguments = [sys.executable, "-m", "papermill", str(path), str(draft), "-k", "python3"]
     arguments += ["--no-progress-bar", "--log-level", "ERROR", "-y", json.dumps(values)]
-    threads = str(max(1, (os.cpu_count() or 1) // JOBS))
     environment = {**os.environ, FILE_VARIABLE: str(scratch / f"{name}.progress")}
-    environment |= {"TF_NUM_INTRAOP_THREADS": threads, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    environment |= {
+        threads.VARIABLE: str(max(1, threads.thread_count() // JOBS)),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
     ran = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, text=True)
     if ran.returncode:
         return _reason(draft, ran.stderr)

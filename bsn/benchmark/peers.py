@@ -1,0 +1,254 @@
+"""What a user would write instead of `bsn.run`: the same nets in five other ways.
+
+Each peer is a function of the data, the number of nets and the seed that returns `train(steps)`: it
+trains on for that many mini-batches and returns the nets' validation accuracies, one a net, taken
+every 100 steps. The nets are the post's: 784-100-10, sigmoid-adjusted straight-through, batches
+of 50, plain SGD. In the usual convention (mean cross-entropy) the post's learning rate counts five times.
+Peers that train one net at a time say so with `nets=1`.
+"""
+
+import numpy as np
+
+from bsn.spec import BATCH, RECORD_EVERY
+
+HIDDEN = 100
+LEARNING_RATE = 0.3  # as the post counts it
+USUAL_RATE = LEARNING_RATE * BATCH / 10
+
+
+def _batches(examples, seed):
+    """Endless shuffled indices of mini-batches."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from rng.permutation(examples).reshape(-1, BATCH)
+
+
+def keras_fit(data, nets, seed):
+    """`Model.fit` with a callback that evaluates."""
+    import keras
+
+    from bsn import BinaryStochastic
+
+    keras.utils.set_random_seed(seed)
+    (x, labels), (eval_x, eval_labels) = data
+    model = keras.Sequential(
+        [
+            keras.layers.Input(x.shape[1:]),
+            keras.layers.Dense(HIDDEN),
+            BinaryStochastic("sigmoid-adjusted"),
+            keras.layers.Dense(10),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(USUAL_RATE), loss, metrics=["accuracy"])
+    accuracies = []
+
+    class Validate(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if (batch + 1) % RECORD_EVERY == 0:
+                accuracies.append(
+                    model.evaluate(eval_x, eval_labels, batch_size=len(eval_x), verbose=0, return_dict=True)
+                )
+
+    def train(steps):
+        rng = np.random.default_rng(seed)
+        rows = rng.permutation(len(x))[: steps * BATCH]
+        accuracies.clear()
+        model.fit(x[rows], labels[rows], batch_size=BATCH, verbose=0, callbacks=[Validate()])
+        return [accuracies[-1]["accuracy"]]
+
+    return train
+
+
+def session_loop(data, nets, seed):
+    """TensorFlow 1's way, as the post's: a graph, placeholders and a session."""
+    from bsn.backend import tf
+
+    v1 = tf.compat.v1
+    (x, labels), (eval_x, eval_labels) = data
+    one_hot = np.eye(10, dtype=np.float32)
+    targets, eval_targets = one_hot[labels], one_hot[eval_labels]
+    graph = tf.Graph()
+    with graph.as_default():
+        v1.set_random_seed(seed)
+        images = v1.placeholder(tf.float32, [None, x.shape[1]])
+        classes = v1.placeholder(tf.float32, [None, 10])
+
+        def dense(h, width):
+            weight = v1.get_variable(f"w{width}", [h.shape[1], width])
+            return v1.matmul(h, weight) + v1.get_variable(f"b{width}", [width])
+
+        p = tf.sigmoid(dense(images, HIDDEN))
+        fires = tf.cast(v1.random_uniform(v1.shape(p)) < p, tf.float32)
+        q = tf.nn.softmax(dense(p + tf.stop_gradient(fires - p), 10))
+        loss = -tf.reduce_sum(tf.reduce_mean(classes * v1.log(q), axis=1))
+        step = v1.train.GradientDescentOptimizer(LEARNING_RATE).minimize(loss)
+        right = tf.equal(v1.argmax(q, 1), v1.argmax(classes, 1))
+        accuracy = tf.reduce_mean(tf.cast(right, tf.float32))
+        session = v1.Session()
+        session.run(v1.global_variables_initializer())
+    batches = _batches(len(x), seed)
+
+    def train(steps):
+        for i in range(1, steps + 1):
+            rows = next(batches)
+            session.run(step, {images: x[rows], classes: targets[rows]})
+            if i % RECORD_EVERY == 0:
+                score = session.run(accuracy, {images: eval_x, classes: eval_targets})
+        return [float(score)]
+
+    return train
+
+
+def torch_loop(data, nets, seed):
+    """PyTorch, eager: the loop of its tutorials."""
+    import torch
+
+    torch.manual_seed(seed)
+    (x, labels), (eval_x, eval_labels) = [
+        (torch.from_numpy(images), torch.from_numpy(classes.astype(np.int64))) for images, classes in data
+    ]
+
+    class Fires(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, a):
+            p = torch.sigmoid(a)
+            ctx.save_for_backward(p)
+            return torch.bernoulli(p)
+
+        @staticmethod
+        def backward(ctx, upstream):
+            (p,) = ctx.saved_tensors
+            return upstream * p * (1 - p)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = torch.nn.Linear(x.shape[1], HIDDEN)
+            self.output = torch.nn.Linear(HIDDEN, 10)
+
+        def forward(self, images):
+            return self.output(Fires.apply(self.hidden(images)))
+
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=USUAL_RATE)
+    batches = _batches(len(x), seed)
+
+    def train(steps):
+        for i in range(1, steps + 1):
+            rows = next(batches)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x[rows]), labels[rows]).backward()
+            optimizer.step()
+            if i % RECORD_EVERY == 0:
+                with torch.no_grad():
+                    score = (net(eval_x).argmax(1) == eval_labels).float().mean().item()
+        return [score]
+
+    return train
+
+
+def tf_function_loop(data, nets, seed):
+    """TensorFlow 2's tutorials: a compiled train step, called for each mini-batch."""
+    from bsn.backend import tf
+    from bsn.estimators import SAMPLERS
+
+    tf.random.set_seed(seed)
+    (x, labels), (eval_x, eval_labels) = [
+        (tf.constant(images), tf.constant(classes.astype(np.int32))) for images, classes in data
+    ]
+    glorot = tf.keras.initializers.GlorotUniform(seed)
+    weights = [tf.Variable(glorot(shape)) for shape in ([x.shape[1], HIDDEN], [HIDDEN, 10])]
+    biases = [tf.Variable(tf.zeros([width])) for width in (HIDDEN, 10)]
+
+    def forward(images):
+        a = images @ weights[0] + biases[0]
+        return SAMPLERS["sigmoid-adjusted"](a, tf.random.uniform(tf.shape(a)), 1.0) @ weights[1] + biases[1]
+
+    @tf.function
+    def train_step(rows):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(
+                    tf.gather(labels, rows), forward(tf.gather(x, rows))
+                )
+            )
+        variables = weights + biases
+        for variable, gradient in zip(variables, tape.gradient(loss, variables)):
+            variable.assign_sub(USUAL_RATE * gradient)
+
+    @tf.function
+    def accuracy():
+        right = tf.argmax(forward(eval_x), axis=1, output_type=tf.int32) == eval_labels
+        return tf.reduce_mean(tf.cast(right, tf.float32))
+
+    batches = _batches(len(labels), seed)
+
+    def train(steps):
+        for i in range(1, steps + 1):
+            train_step(tf.constant(next(batches)))
+            if i % RECORD_EVERY == 0:
+                score = accuracy()
+        return [float(score)]
+
+    return train
+
+
+def jax_vmap_scan(data, nets, seed):
+    """JAX: one net's training as a scan, mapped over the nets, compiled whole; mini-batches shared."""
+    import jax
+    import jax.numpy as jnp
+
+    (x, labels), (eval_x, eval_labels) = [
+        (jnp.asarray(images), jnp.asarray(classes.astype(np.int32))) for images, classes in data
+    ]
+
+    @jax.custom_vjp
+    def fires(p, u):
+        return (u < p).astype(p.dtype)
+
+    # the sample is passed to p unchanged: sigmoid's own derivative adjusts it
+    fires.defvjp(lambda p, u: (fires(p, u), None), lambda _, upstream: (upstream, None))
+
+    def initial(key):
+        first, second = jax.random.split(key)
+        glorot = jax.nn.initializers.glorot_uniform()
+        shapes = (x.shape[1], HIDDEN), (HIDDEN, 10)
+        return [(glorot(k, shape), jnp.zeros(shape[1])) for k, shape in zip((first, second), shapes)]
+
+    def forward(parameters, images, key):
+        (w0, b0), (w1, b1) = parameters
+        p = jax.nn.sigmoid(images @ w0 + b0)
+        return fires(p, jax.random.uniform(key, p.shape)) @ w1 + b1
+
+    def loss(parameters, images, classes, key):
+        log_q = jax.nn.log_softmax(forward(parameters, images, key))
+        return -jnp.mean(jnp.take_along_axis(log_q, classes[:, None], axis=1))
+
+    def step(carry, rows):
+        parameters, key = carry
+        key, draw = jax.random.split(key)
+        gradients = jax.grad(loss)(parameters, x[rows], labels[rows], draw)
+        return (jax.tree.map(lambda p, g: p - USUAL_RATE * g, parameters, gradients), key), None
+
+    def hundred(carry, rows):
+        (parameters, key), _ = jax.lax.scan(step, carry, rows)
+        key, draw = jax.random.split(key)
+        right = forward(parameters, eval_x, draw).argmax(1) == eval_labels
+        return (parameters, key), right.mean()
+
+    def whole(carry, order):
+        return jax.lax.scan(hundred, carry, order)
+
+    compiled = jax.jit(jax.vmap(whole, in_axes=(0, None)))
+    keys = jax.random.split(jax.random.key(seed), nets)
+    carry = (jax.vmap(initial)(keys), keys)
+    batches = _batches(len(labels), seed)
+
+    def train(steps):
+        nonlocal carry
+        order = np.stack([next(batches) for _ in range(steps)]).reshape(-1, RECORD_EVERY, BATCH)
+        carry, scores = compiled(carry, jnp.asarray(order.astype(np.int32)))
+        return np.asarray(scores)[:, -1].tolist()
+
+    return train

@@ -1,0 +1,17 @@
+"""On how many cores to train."""
+
+import os
+
+from bsn.errors import InputError
+
+VARIABLE = "BSN_THREADS"
+
+
+def thread_count():
+    """How many threads train: BSN_THREADS, or one for each core that this process may use."""
+    value = os.environ.get(VARIABLE)
+    if value is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if not value.isdecimal() or int(value) < 1:
+        raise InputError(f"{VARIABLE} is {value!r}; allowed: a whole number from 1")
+    return int(value)
