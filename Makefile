@@ -32,9 +32,10 @@ $(VENV)/bin/uv:
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 
-# byte code compiled now: otherwise each kernel's first start would pay for it
+# byte code and training compiled now: otherwise each kernel's first start would pay for it
 $(READY): requirements.txt pyproject.toml | $(VENV)/bin/uv
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
+	@$(VENV)/bin/python -c 'import bsn; bsn.run([bsn.Spec(estimator="sigmoid", learning_rate=1, dataset="digits", epochs=1)])'
 	@touch $@

@@ -1,10 +1,12 @@
 """The `bsn` command: arguments in, one clear line out when something is wrong."""
 
 import argparse
+import json
 import os
 import sys
 
 from bsn.errors import InputError
+from bsn.spec import check
 
 
 def main(arguments=None):
@@ -34,12 +36,7 @@ def _parser():
     build.add_argument(
         "--profile", choices=PROFILES, default="quick", help="how much to train (default: quick)"
     )
-    build.add_argument(
-        "--dataset",
-        default="auto",
-        help="auto, mnist, digits or an .npz file (default: MNIST where it can be had)",
-    )
-    build.add_argument("--mnist-dir", metavar="DIR", help="folder with MNIST's four original files")
+    _add_data(build)
     build.add_argument(
         "--chapter", nargs="+", metavar="NAME", help="run only these; the others keep their last results"
     )
@@ -48,7 +45,36 @@ def _parser():
         help="set a parameter of the chapters chosen, its value in YAML; repeatable",
     )  # fmt: skip
     build.set_defaults(function=_build)
+    bench = commands.add_parser("bench", help="measure bsn.run beside what one would use instead")
+    _add_data(bench)
+    bench.add_argument("--rounds", type=int, default=5, help="turns of every contestant (default: 5)")
+    bench.add_argument(
+        "--steps", type=int, default=1000, help="mini-batches a turn, at least (default: 1000)"
+    )
+    bench.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    bench.set_defaults(function=_bench)
     return parser
+
+
+def _add_data(command):
+    command.add_argument(
+        "--dataset",
+        default="auto",
+        help="auto, mnist, digits or an .npz file (default: MNIST where it can be had)",
+    )
+    command.add_argument("--mnist-dir", metavar="DIR", help="folder with MNIST's four original files")
+
+
+def _bench(options):
+    for name in ("rounds", "steps"):
+        check(name, getattr(options, name), where="--")
+    if options.mnist_dir:
+        os.environ["BSN_MNIST_DIR"] = options.mnist_dir
+    from bsn.benchmark import report
+
+    measured = report.measure(options.dataset, options.rounds, options.steps)
+    print(json.dumps(measured, indent=1) if options.json else report.table(measured))
+    return 0
 
 
 def _build(options):

@@ -76,7 +76,8 @@ def _fire(p, bias, u, slope, stochastic, estimator, h):
     for j in range(len(p)):
         p[j] = ONE / (ONE + exp(-slope * (p[j] + bias[j])))
     if estimator == SIGMOID:
-        h[:] = p
+        for j in range(len(p)):
+            h[j] = p[j]
     elif stochastic:
         for j in range(len(p)):
             h[j] = ONE if u[j] < p[j] else ZERO
@@ -99,7 +100,8 @@ def _forward(products, low, upper, u, slope, stochastic, estimator, widths, p, h
         width = widths[layer]
         if layer == 0:
             for i in range(len(products)):
-                p[0][i] = products[i, low : low + width]
+                for j in range(width):
+                    p[0][i, j] = products[i, low + j]
         else:
             at = _multiply(h[layer - 1], upper, at, p[layer])
         bias = upper[at : at + width]
@@ -108,7 +110,9 @@ def _forward(products, low, upper, u, slope, stochastic, estimator, widths, p, h
             _fire(p[layer][i], bias, noise, slope, stochastic, estimator, h[layer][i])
         at, unit = at + width, unit + width
     at = _multiply(h[-1], upper, at, z)
-    z += upper[at:]
+    for i in range(len(z)):
+        for k in range(z.shape[1]):
+            z[i, k] += upper[at + k]
 
 
 @compiled
@@ -293,7 +297,7 @@ def train(
                 right += best(q) == label
                 losses[i] = loss_and_gradient(z[i], q, label, stable, through[-1][i])
             summed[net] += right / batch
-            if diverged[net] < 0 and not np.isfinite(losses.sum()):
+            if diverged[net] < 0 and not np.isfinite(np.sum(losses)):
                 diverged[net] = step + t
             _backward(
                 upper[net], moments[net], slope[net], rate[net], estimator, p, h, losses, through, gradients

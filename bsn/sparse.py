@@ -35,18 +35,24 @@ class Columns(typing.NamedTuple):
     value: np.ndarray
 
 
+@compiled
 def rows(images):
     """The images [N, D] as `Rows`."""
-    image, pixel = np.nonzero(images)
-    counts = np.bincount(image, minlength=len(images))
-    padded = -(-counts // GROUP) * GROUP
-    start = np.concatenate([[0], np.cumsum(padded)])
-    within = np.arange(len(image)) - np.repeat(np.cumsum(counts) - counts, counts)
-    place = np.repeat(start[:-1], counts) + within
-    last = np.zeros(len(images), np.int32)
-    last[image] = pixel
-    index, value = np.repeat(last, padded), np.zeros(start[-1], np.float32)
-    index[place], value[place] = pixel, images[image, pixel]
+    start = np.zeros(len(images) + 1, np.int64)
+    for i in range(len(images)):
+        count = 0
+        for pixel in images[i]:
+            count += pixel != 0
+        start[i + 1] = start[i] + (count + GROUP - 1) // GROUP * GROUP
+    index, value = np.zeros(start[-1], np.int32), np.zeros(start[-1], images.dtype)
+    for i in range(len(images)):
+        place = start[i]
+        for pixel in range(images.shape[1]):
+            if images[i, pixel] != 0:
+                index[place], value[place] = pixel, images[i, pixel]
+                place += 1
+        if place > start[i]:
+            index[place : start[i + 1]] = index[place - 1]
     return Rows(start, index, value)
 
 

@@ -43,6 +43,7 @@ RULES = {
     "hidden": (_widths, f"a list of 1 to {MAX_LAYERS} layer widths, each a whole number from 1"),
     "slope_rate": (_positive, "a number above 0 (1 keeps the slope constant)"),
     "slope_in_training": (lambda v: isinstance(v, bool), "true or false"),
+    "slope_in_evaluation": (lambda v: isinstance(v, bool), "true or false"),
     "train_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
     "eval_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
     "stable_loss": (lambda v: isinstance(v, bool), "true or false"),
@@ -81,6 +82,7 @@ class Spec:
         slope_rate: factor on the slope after each epoch; 1 keeps it constant.
         slope_in_training: whether training uses the annealed slope too. The post's code anneals
             the evaluation alone.
+        slope_in_evaluation: whether the evaluation uses the annealed slope.
         train_mode, eval_mode: "stochastic" samples, "deterministic" rounds.
         stable_loss: log-softmax in one step; False takes the log of the softmax, as the post.
         dataset: "mnist", "digits" or the path of an .npz file; see `bsn.data.load`.
@@ -97,6 +99,7 @@ class Spec:
     hidden: tuple = (100,)
     slope_rate: float = 1.0
     slope_in_training: bool = False
+    slope_in_evaluation: bool = True
     train_mode: str = "stochastic"
     eval_mode: str = "stochastic"
     stable_loss: bool = False
@@ -120,6 +123,9 @@ class Spec:
                 f"spec: train_mode is 'deterministic' with {self.estimator}; allowed: stochastic"
             )
         # one spelling of equal specs
+        if self.slope_rate == 1:
+            object.__setattr__(self, "slope_in_training", False)
+            object.__setattr__(self, "slope_in_evaluation", True)
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
         object.__setattr__(self, "slope_rate", float(self.slope_rate))
@@ -151,8 +157,13 @@ def _list_of(rule):
     )
 
 
-# parameters of chapters that are not fields of a Spec
+# parameters of chapters and of the benchmark that are not fields of a Spec
 RULES |= {
+    "rounds": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "steps": (
+        lambda v: _integer(v, 2 * RECORD_EVERY) and v % RECORD_EVERY == 0,
+        f"a multiple of {RECORD_EVERY} from {2 * RECORD_EVERY}",
+    ),
     "seeds": (_list_of("seed"), "a list of at least one seed, each a different " + RULES["seed"][1]),
     "learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
     "failing_learning_rate": RULES["learning_rate"],

@@ -21,8 +21,8 @@ from bsn.threads import thread_count
 
 SIDE_BY_SIDE = 16  # nets; more are no faster, and fewer could not keep every core busy
 
-# streams of random numbers under a net's seed; those below are the layers' initial values
-SHUFFLING, NOISE = 1 << 32, 1 << 33
+# Philox streams under a net's seed from here on; those below are the layers' initial values
+SHUFFLING = 1 << 32
 TRAINING, RECORD, EPOCH = range(3)  # uses of noise
 
 
@@ -58,7 +58,7 @@ def run(specs, progress=training_progress):
         raise InputError("run: the same spec twice; allowed: different ones")
     for spec in specs:
         for part in (spec.train_on, spec.evaluate_on):
-            _load_part(spec.dataset, part)  # before the threads: a message for bad data, and no work twice
+            load_part(spec.dataset, part)  # before the threads: a message for bad data, and no work twice
     threads = thread_count()
     stopped = threading.Event()
     lock = threading.Lock()
@@ -114,12 +114,13 @@ def _batch_key(spec):
         learning_rate=1.0,
         slope_rate=1.0,
         slope_in_training=False,
+        slope_in_evaluation=True,
         train_mode="stochastic",
         eval_mode="stochastic",
     )
 
 
-class _Part(typing.NamedTuple):
+class Part(typing.NamedTuple):
     images: sparse.Rows
     labels: np.ndarray
     pixels: int
@@ -127,10 +128,10 @@ class _Part(typing.NamedTuple):
 
 
 @functools.lru_cache(maxsize=4)
-def _load_part(dataset, part):
+def load_part(dataset, part):
     data = datasets.load(dataset)
     images, labels = data.parts[part]
-    return _Part(sparse.rows(images), labels, images.shape[1], data.classes)
+    return Part(sparse.rows(images), labels, images.shape[1], data.classes)
 
 
 def _train(specs, nets, advance):
@@ -151,7 +152,7 @@ def _train(specs, nets, advance):
 def _learning_curves(specs, advance):
     """The points of nets of one batch key, (epochs completed, steps, metric, values [R]); diverged [R]."""
     common, nets = specs[0], len(specs)
-    data, evaluated = (_load_part(common.dataset, part) for part in (common.train_on, common.evaluate_on))
+    data, evaluated = (load_part(common.dataset, part) for part in (common.train_on, common.evaluate_on))
     widths = np.array([*common.hidden, data.classes])
     first, upper = network.side_by_side(
         [network.initial_parameters(common.seed, [data.pixels, *widths])] * nets
@@ -165,24 +166,30 @@ def _learning_curves(specs, advance):
     eval_stochastic = np.array([spec.eval_mode == "stochastic" for spec in specs])
     rates = np.array([spec.slope_rate for spec in specs])
     in_training = np.array([spec.slope_in_training for spec in specs])
+    in_evaluation = np.array([spec.slope_in_evaluation for spec in specs])
     points = []
 
+    # reused: memory asked for and given back at each record slows down both threads
+    units = sum(common.hidden)
+    noise = np.empty([RECORD_EVERY + 1, BATCH, units], np.float32)
+    eval_noise = np.empty([len(evaluated.labels), units], np.float32)
+
     def train(start, end, epoch):
-        noise = uniform_noise(common.seed, start, TRAINING, [end - start, BATCH, sum(common.hidden)])
         slope = np.where(in_training, rates**epoch, 1).astype(np.float32)
+        drawn = uniform_noise(common.seed, start, TRAINING, noise[: end - start])
         summed = network.train(
-            first, upper, moments, diverged, data.images, data.labels, order[start:end], noise, slope,
+            first, upper, moments, diverged, data.images, data.labels, order[start:end], drawn, slope,
             train_stochastic, learning_rate, estimator, common.stable_loss, widths, start,
         )  # fmt: skip
         advance(nets * (end - start))
         return summed
 
     def evaluate(epoch, step, kind):
-        noise = uniform_noise(common.seed, step, kind, [len(evaluated.labels), sum(common.hidden)])
+        slope = np.where(in_evaluation, rates**epoch, 1).astype(np.float32)
+        drawn = uniform_noise(common.seed, step, kind, eval_noise)
         return network.accuracy(
-            first, upper, evaluated.images, evaluated.labels, noise, (rates**epoch).astype(np.float32),
-            eval_stochastic, estimator, widths,
-        )  # fmt: skip
+            first, upper, evaluated.images, evaluated.labels, drawn, slope, eval_stochastic, estimator, widths
+        )
 
     points.append((0, 0, "epoch", evaluate(0, 0, EPOCH)))
     step = 0
@@ -215,9 +222,10 @@ def shuffled_batches(seed, examples, steps):
     return order[: steps * BATCH].reshape(steps, BATCH).astype(np.int32)
 
 
-def uniform_noise(seed, step, kind, shape):
-    """Uniform noise on [0, 1): that of a seed, of the step with which its use begins, and of the use."""
-    return _random(seed, NOISE + 3 * step + kind).random(shape, np.float32)
+def uniform_noise(seed, step, kind, out):
+    """Fill `out` with noise, uniform on [0, 1): that of a seed, of the step its use begins at, and the use."""
+    bits = np.random.SFC64(np.random.SeedSequence([seed, step, kind]))  # the fastest there is
+    return np.random.Generator(bits).random(out=out, dtype=np.float32)
 
 
 def _random(seed, stream):

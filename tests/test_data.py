@@ -79,6 +79,13 @@ def test_prepared_once_in_a_cache_without_leftovers(mnist_dir, tmp_path):
     assert [path.name for path in (cache / "bsn" / "tfds").iterdir()] == ["mnist"]
     second = load_in_a_process("mnist", cache, tmp_path, BSN_MNIST_DIR=str(mnist_dir))
     assert second.returncode == 0 and second.stderr == ""
+    [decoded] = (cache / "bsn").glob("mnist-*.npz")
+    damaged = bytearray(decoded.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    decoded.write_bytes(damaged)
+    third = load_in_a_process("mnist", cache, tmp_path, BSN_MNIST_DIR=str(mnist_dir))
+    assert third.returncode == 0 and third.stderr == ""
+    assert decoded.read_bytes() != damaged and len(list((cache / "bsn").glob("mnist-*"))) == 1
     # the cache belongs to the folder: without one it is not found by chance
     without = load_in_a_process("mnist", cache, tmp_path)
     assert without.returncode and "--mnist-dir" in without.stderr

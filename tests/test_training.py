@@ -20,6 +20,10 @@ from bsn.training import (
 )
 
 
+def drawn(seed, step, kind, shape):
+    return uniform_noise(seed, step, kind, np.empty(shape, np.float32))
+
+
 def short(**fields):
     common = dict(
         estimator="sigmoid-adjusted", learning_rate=0.3, dataset="digits", epochs=2, steps_per_epoch=251
@@ -43,7 +47,8 @@ def replay(spec):
         return [np.full_like(u, 0.5) for u in noise] if mode == "deterministic" else noise
 
     def evaluate(step, kind, slope):
-        u = by_layer(uniform_noise(spec.seed, step, kind, [len(eval_labels), sum(hidden)]), spec.eval_mode)
+        slope = slope if spec.slope_in_evaluation else 1.0
+        u = by_layer(drawn(spec.seed, step, kind, [len(eval_labels), sum(hidden)]), spec.eval_mode)
         return reference.train_step(net, moments, eval_x, eval_y, u, slope, 0.0, spec.estimator)[3]
 
     slope, step = 1.0, 0
@@ -52,9 +57,9 @@ def replay(spec):
         summed = 0.0
         for i in range(spec.steps_per_epoch):
             if i == 0 or i % 100 == 1 and i > 1:  # noise is drawn for the steps up to the next record
-                drawn = uniform_noise(spec.seed, step, training.TRAINING, [101, BATCH, sum(hidden)])
+                noise = drawn(spec.seed, step, training.TRAINING, [101, BATCH, sum(hidden)])
                 began = step
-            u = by_layer(drawn[step - began], spec.train_mode)
+            u = by_layer(noise[step - began], spec.train_mode)
             rows = order[step]
             training_slope = slope if spec.slope_in_training else 1.0
             net, moments, _, right = reference.train_step(
@@ -76,6 +81,7 @@ def replay(spec):
         dict(),
         dict(slope_rate=1.5),
         dict(slope_rate=1.5, slope_in_training=True),
+        dict(slope_rate=1.5, slope_in_training=True, slope_in_evaluation=False),
         dict(train_mode="deterministic", eval_mode="deterministic"),
         dict(eval_mode="deterministic", train_on="validation", evaluate_on="test"),
         dict(estimator="variance-adjusted", learning_rate=0.001, hidden=(20, 20)),
@@ -140,7 +146,7 @@ def test_shuffling_walks_through_the_data_once_a_pass():
 
 def test_noise_is_uniform_and_differs_between_seeds_steps_and_uses():
     places = itertools.product((1, 2), (0, 1, 20_000), range(3))
-    draws = [uniform_noise(seed, step, kind, [50, 200]) for seed, step, kind in places]
+    draws = [drawn(seed, step, kind, [50, 200]) for seed, step, kind in places]
     for i, one in enumerate(draws):
         assert 0 <= one.min() and one.max() < 1
         assert abs(one.mean() - 0.5) < 5 * np.sqrt(1 / 12 / one.size)

@@ -1,10 +1,10 @@
-"""What a user would write instead of `bsn.run`: the same nets in five other ways.
+"""The same nets as a user would train them without `bsn.run`.
 
-Each peer is a function of the data, the number of nets and the seed that returns `train(steps)`: it
-trains on for that many mini-batches and returns the nets' validation accuracies, one a net, taken
-every 100 steps. The nets are the post's: 784-100-10, sigmoid-adjusted straight-through, batches
-of 50, plain SGD. In the usual convention (mean cross-entropy) the post's learning rate counts five times.
-Peers that train one net at a time say so with `nets=1`.
+Each peer is a function of the data, the number of nets and the seed that returns `train(steps)`, which
+trains on for that many mini-batches and returns the nets' validation accuracies at their end; they are
+taken every 100 steps, too. The nets are the post's: 784-100-10, sigmoid-adjusted straight-through,
+mini-batches of 50, plain SGD. In the usual convention, mean cross-entropy, the post's learning rate
+counts five times. All but JAX train one net at a time.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def _batches(examples, seed):
     """Endless shuffled indices of mini-batches."""
     rng = np.random.default_rng(seed)
     while True:
-        yield from rng.permutation(examples).reshape(-1, BATCH)
+        yield from rng.permutation(examples)[: examples // BATCH * BATCH].reshape(-1, BATCH)
 
 
 def keras_fit(data, nets, seed):
@@ -41,7 +41,7 @@ def keras_fit(data, nets, seed):
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(USUAL_RATE), loss, metrics=["accuracy"])
-    accuracies = []
+    accuracies, batches = [], _batches(len(x), seed)
 
     class Validate(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -51,9 +51,7 @@ def keras_fit(data, nets, seed):
                 )
 
     def train(steps):
-        rng = np.random.default_rng(seed)
-        rows = rng.permutation(len(x))[: steps * BATCH]
-        accuracies.clear()
+        rows = np.concatenate([next(batches) for _ in range(steps)])
         model.fit(x[rows], labels[rows], batch_size=BATCH, verbose=0, callbacks=[Validate()])
         return [accuracies[-1]["accuracy"]]
 

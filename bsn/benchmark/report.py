@@ -1,0 +1,83 @@
+"""`bsn bench`: everything measured, as one JSON object or as a table."""
+
+import importlib.metadata
+import platform
+import sys
+import time
+
+from bsn.benchmark import contest, sweeps
+from bsn.data import resolve
+from bsn.threads import thread_count
+
+VERSIONS = ("numpy", "numba", "scipy", "tensorflow", "keras", "torch", "jax")
+CHAPTER = "bsn.run, a chapter: 2 estimators x 3 rates"
+
+
+def measure(dataset, rounds, steps):
+    """Run the whole benchmark; lines on stderr tell what is running."""
+    dataset = resolve(dataset)
+    limit = sweeps.product_limit()
+    results, absent = contest.contest(dataset, rounds, steps, _say)
+    rates = {result["name"]: result["rate"] for result in results}
+    jax = [rate for name, rate in rates.items() if name.startswith("JAX")]
+    ratios = {"TF1-style session loop": rates[CHAPTER] / rates["TF1-style session loop"]}
+    if jax:
+        ratios["best JAX figure"] = rates[CHAPTER] / max(jax)
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {"processor": _processor(), "threads": thread_count(), "system": platform.platform()},
+        "versions": {"python": platform.python_version(), **_versions()},
+        "dataset": dataset,
+        "rounds": rounds,
+        "steps": steps,
+        "product_limit": {"flops": limit[0], "net_steps_per_second": limit[1]},
+        "contestants": results,
+        "not_installed": absent,
+        "ratios": ratios,
+        "share_of_product_limit": rates[CHAPTER] / limit[1],
+        "growth": sweeps.growth(dataset, steps, _say),
+        "profile": sweeps.profile(dataset, steps),
+        "start": sweeps.start(dataset),
+    }
+
+
+def table(report):
+    """The report for a reader at a terminal."""
+    lines = [f"{'net-steps/s':>12}  {'lowest':>7}  {'highest':>7}  {'accuracy':>8}  {'MiB':>5}"]
+    for one in sorted(report["contestants"], key=lambda one: one["rate"]):
+        lines.append(
+            f"{one['rate']:12,.0f}  {min(one['rates']):7,.0f}  {max(one['rates']):7,.0f}  "
+            f"{one['accuracy']:8.4f}  {one['memory']:5,.0f}  {one['name']}"
+        )
+    limit = report["product_limit"]
+    lines.append(
+        f"{limit['net_steps_per_second']:12,.0f}  dense products alone, at {limit['flops'] / 1e9:.0f} GFLOP/s"
+    )
+    for name, ratio in report["ratios"].items():
+        lines.append(f"a chapter's six nets: {ratio:.1f} times the {name}")
+    for name, seconds in report["start"].items():
+        lines.append(f"first results after {seconds:.1f} s, {name}")
+    lines += [f"not installed, so not measured: {name}" for name in report["not_installed"]]
+    return "\n".join(lines)
+
+
+def _versions():
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _say(line):
+    print(f"bsn: {line}", file=sys.stderr, flush=True)
