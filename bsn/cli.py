@@ -44,6 +44,7 @@ def _parser():
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
         help="set a parameter of the chapters chosen, its value in YAML; repeatable",
     )  # fmt: skip
+    build.add_argument("--fresh", action="store_true", help="train anew what this build's record has, too")
     build.set_defaults(function=_build)
     bench = commands.add_parser("bench", help="measure bsn.run beside what one would use instead")
     _add_data(bench)
@@ -53,6 +54,13 @@ def _parser():
     )
     bench.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     bench.set_defaults(function=_bench)
+    kept = commands.add_parser("record", help="what is recorded of trained nets")
+    kept.add_argument("--build", action="store_true", help="this build's record instead of the book's")
+    kept.add_argument("--csv", action="store_true", help="one line a net and experiment, as CSV")
+    kept.add_argument(
+        "--adopt", action="store_true", help="make this build's nets of the experiments the book's record"
+    )
+    kept.set_defaults(function=_record)
     return parser
 
 
@@ -63,6 +71,18 @@ def _add_data(command):
         help="auto, mnist, digits or an .npz file (default: MNIST where it can be had)",
     )
     command.add_argument("--mnist-dir", metavar="DIR", help="folder with MNIST's four original files")
+
+
+def _record(options):
+    from bsn import experiments
+
+    if options.adopt:
+        print(experiments.adopt())
+    elif options.csv:
+        print(experiments.nets(options.build).to_csv(index=False), end="")
+    else:
+        print(experiments.summary(options.build))
+    return 0
 
 
 def _bench(options):
@@ -79,9 +99,12 @@ def _bench(options):
 
 def _build(options):
     from bsn import book
+    from bsn.record import FRESH_VARIABLE
 
     if options.mnist_dir:
         os.environ["BSN_MNIST_DIR"] = options.mnist_dir
+    if options.fresh:
+        os.environ[FRESH_VARIABLE] = "1"
     return book.build(options.profile, options.dataset, options.chapter, options.parameters)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from bsn import results, training
+from bsn import results, training, verdicts
 
 PUBLISHED_STYLE = dict(marker="D", facecolors="none", edgecolors="black", linewidths=1.4, s=52, zorder=5)
 
@@ -20,6 +20,8 @@ def use_style():
 def learning_curves(curves, table, title, lowest=0.0):
     """Validation (solid) and training (dotted) accuracy by step, and the final numbers below.
 
+    Bands are where the book's record, if it has the setting, expects 95 % of runs.
+
     Args:
         curves: from `bsn.results.train`; several seeds are drawn as their mean and range.
         table: from `bsn.results.against_published`; open diamonds mark the published numbers.
@@ -33,19 +35,28 @@ def learning_curves(curves, table, title, lowest=0.0):
         2, 1, figsize=(7.2, 4.9 + 0.32 * len(labels)), layout="constrained",
         height_ratios=[4, 0.7 + 0.32 * len(labels)],
     )  # fmt: skip
+    for label, nets in results.recorded(curves).query("metric == 'validation'").groupby("label"):
+        points = nets.pivot(index="step", columns="seed", values="value")
+        low, high = verdicts.prediction_interval(points.T)
+        above.fill_between(points.index, low, high, color=colours[label], alpha=0.2, linewidth=0)
     for metric, line, width in (("validation", "-", 1.8), ("training", ":", 1.1)):
         sns.lineplot(
             curves[curves.metric == metric], x="step", y="value", hue="label", hue_order=labels,
             palette=colours, linestyle=line, linewidth=width, errorbar=("pi", 100), legend=False, ax=above,
         )  # fmt: skip
     held_out = curves.evaluate_on.iloc[0]
-    above.set(xlabel="Training steps", ylabel="Accuracy", title=f"Solid: {held_out}; dotted: training")
+    legend = f"Solid: {held_out}; dotted: training"
+    if table.low.notna().any():
+        legend += "\nBand: where the book's record expects 95 % of runs"
+    above.set(xlabel="Training steps", ylabel="Accuracy", title=legend)
     above.set_ylim(lowest, 1.01)
     sns.stripplot(
         training.final_accuracies(curves), x="final", y="label", hue="label", order=labels,
         hue_order=labels, palette=colours, legend=False, jitter=False, size=8, ax=below,
     )  # fmt: skip
-    if (curves.dataset == "mnist").all() and table.published.notna().any():
+    for row, (low, high) in enumerate(zip(table.low, table.high)):
+        below.barh(row, high - low, left=low, height=0.6, color=colours[labels[row]], alpha=0.2)
+    if table.published.notna().any():
         below.scatter(table.published, range(len(labels)), label="published", **PUBLISHED_STYLE)
         below.legend(loc="best", fontsize="small")
     below.set(xlabel=f"{held_out.capitalize()} accuracy after the last epoch, a dot a seed", ylabel=None)
@@ -125,4 +136,45 @@ def surrogate_derivatives(frame):
     sns.lineplot(frame, x="logit", y="value", hue="curve", style="curve", ax=axes)
     axes.set(xlabel="Logit a", ylabel="Factor on the gradient")
     axes.legend(title=None, fontsize="small")
+    return figure
+
+
+def scorecard(numbers, claims):
+    """All published numbers and claims, with the record's intervals, coloured by verdict.
+
+    Args:
+        numbers, claims: from `bsn.verdicts`.
+    """
+    use_style()
+    palette = sns.color_palette("colorblind")
+    colours = {verdicts.AGREES: palette[0], verdicts.HOLDS: palette[0], verdicts.UNDECIDED: palette[7]}
+    colours |= {verdicts.DIFFERS: palette[3], verdicts.FAILS: palette[3]}
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(8, 0.26 * (len(numbers) + len(claims)) + 3.2), layout="constrained",
+        height_ratios=[len(numbers) + 3, len(claims) + 3],
+    )  # fmt: skip
+    for row, number in enumerate(numbers.itertuples()):
+        above.plot([number.low, number.high], [row, row], color=colours[number.verdict], linewidth=4)
+    above.scatter(numbers.published, range(len(numbers)), **PUBLISHED_STYLE)
+    above.set_yticks(range(len(numbers)), numbers.experiment + "  " + numbers.label, fontsize="x-small")
+    above.set(xlabel="Accuracy: diamond published, bar where 95 % of runs fall", title="The post's numbers")
+    for row, claim in enumerate(claims.itertuples()):
+        below.plot([claim.low, claim.high], [row, row], color=colours[claim.verdict], linewidth=4)
+        below.plot(claim.effect, row, "o", color=colours[claim.verdict])
+        for border in (claim.border_low, claim.border_high):
+            if np.isfinite(border):
+                below.plot([border, border], [row - 0.4, row + 0.4], color="black", linewidth=1)
+    below.set_yticks(range(len(claims)), claims.claim.astype(str) + "  " + claims.reading, fontsize="x-small")
+    below.set(xlabel="Effect, and its interval; tick: the border of what is claimed", title="Its claims")
+    below.set_xscale("symlog", linthresh=0.01)
+    for axes in (above, below):
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+    handles = [
+        plt.Line2D([], [], color=colours[verdict], linewidth=4, label=f"{verdict}")
+        for verdict in (verdicts.HOLDS, verdicts.UNDECIDED, verdicts.FAILS)
+    ]
+    handles[0].set_label("agrees, holds")
+    handles[2].set_label("differs, does not hold")
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
     return figure

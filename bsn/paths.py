@@ -5,6 +5,7 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
-PUBLISHED = BOOK / "published.csv"
+EXPERIMENTS = BOOK / "experiments.csv"
+RECORD = BOOK / "record.parquet"
 CONFIG = ROOT / "_config.yml"
 TOC = BOOK / "_toc.yml"

@@ -1,14 +1,35 @@
-"""What a chapter does with its settings: train them, and hold the outcome against the post."""
+"""What a chapter does with its settings: train them, and hold the outcome against the post and the record."""
+
+import functools
+import pathlib
 
 import pandas as pd
 
-from bsn import data, training
-from bsn.paths import PUBLISHED
-from bsn.spec import grid
+from bsn import data, experiments, record, training, verdicts
+from bsn.errors import InputError
+from bsn.paths import BOOK, RECORD
+from bsn.spec import RULES, check, grid
+
+SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset")
+
+
+def checked(namespace):
+    """Check a chapter's parameters, and return those that all its nets share, for `train`.
+
+    Args:
+        namespace: the chapter's `globals()`, right after its parameters cell.
+
+    Raises:
+        InputError: a value that its rule in `bsn.spec` does not allow.
+    """
+    for name in RULES:
+        if name in namespace:
+            check(name, namespace[name])
+    return {name: namespace[name] for name in SHARED if name in namespace}
 
 
 def train(settings, seeds, dataset="auto", **common):
-    """Train every setting at every seed.
+    """The curves of every setting at every seed, trained unless this build's record has them.
 
     Args:
         settings: label -> the fields of `bsn.Spec` that set it apart.
@@ -24,33 +45,87 @@ def train(settings, seeds, dataset="auto", **common):
     return curves.assign(label=curves.net.map(dict(enumerate(labels))))
 
 
+def book_file(parameter, name):
+    """The file that a chapter's parameter names: relative to here, or one of the book's own."""
+    check(parameter, name)
+    for path in (pathlib.Path(name), BOOK / name):
+        if path.is_file():
+            return path
+    raise InputError(f"{parameter}: no file {name}; allowed: a path, or the name of a file of the book")
+
+
 def published_numbers():
-    """The post's final numbers, with the settings of each: `book/published.csv` as a DataFrame."""
-    return pd.read_csv(PUBLISHED, dtype={"experiment": str, "hidden": str})
+    """The post's final numbers, with the settings of each: those rows of `book/experiments.csv`."""
+    table = experiments.table()
+    return table[table.published.notna()].reset_index(drop=True)
+
+
+@functools.cache
+def _book_rows():
+    return record.read(RECORD) if RECORD.exists() else []
+
+
+def recorded(curves):
+    """The book's record of the settings in `curves`: their curves at all its seeds, with the same labels."""
+    settings = [*experiments.SETTINGS, "steps_per_epoch"]
+    labels = curves.drop_duplicates("label")[[*settings, "label"]]
+    if not _book_rows():
+        return curves.iloc[:0]
+    return record.curves(_book_rows()).merge(labels, on=settings)
 
 
 def against_published(curves, experiment):
-    """The post's final numbers beside those measured, one row a label.
+    """The post's final numbers beside the book's record and those just measured, one row a label.
 
     Returns:
         A DataFrame indexed by label in the order trained: `published` (NaN where the post did not
-        run these very settings), `measured` (mean over seeds), `lowest`, `highest`, `seeds`,
-        `diverged` (how many seeds' losses stopped being finite).
+        run these very settings); of the book's record `recorded` (its mean), `low` and `high` (95 %
+        prediction interval for one more run) and the `verdict` on the published number; `measured`
+        (mean over this run's seeds), `seeds`, `diverged` (how many seeds' losses stopped being finite), and
+        `inside`: how many of this run's seeds lie in the record's interval.
     """
     finals = training.final_accuracies(curves)
     by_label = finals.groupby("label", sort=False)
-    table = by_label.final.agg(measured="mean", lowest="min", highest="max", seeds="count")
-    table["diverged"] = by_label.diverged_step.agg(lambda steps: int((steps >= 0).sum()))
+    measured = by_label.final.agg(measured="mean", seeds="count")
+    measured["diverged"] = by_label.diverged_step.agg(lambda steps: int((steps >= 0).sum()))
     numbers = published_numbers()
     numbers = numbers[numbers.experiment.str.startswith(experiment)].drop(columns=["experiment", "label"])
-    as_post = finals[~finals.stable_loss & ~finals.slope_in_training & (finals.steps_per_epoch == 1001)]
-    settings = [name for name in numbers.columns if name != "published"]
-    matched = as_post.merge(numbers, on=settings).drop_duplicates("label").set_index("label")
-    table.insert(0, "published", matched.published.reindex(table.index))
-    return table
+    as_post = finals[finals.steps_per_epoch == experiments.STEPS_PER_EPOCH]
+    matched = as_post.merge(numbers, on=experiments.SETTINGS).drop_duplicates("label").set_index("label")
+    published = matched.published.reindex(measured.index)
+    kept = recorded(curves)
+    rows = {}
+    if len(kept):
+        comparable = (finals.dataset == "mnist").all()
+        for label, nets in training.final_accuracies(kept).groupby("label"):
+            low, high = verdicts.prediction_interval(nets.final)
+            own = finals.final[finals.label == label]
+            number = published[label]
+            rows[label] = {
+                "recorded": nets.final.mean(), "low": low, "high": high,
+                "verdict": verdicts.number_verdict(number, nets.final) if number == number else None,
+                "inside": int(own.between(low - 1e-9, high + 1e-9).sum()) if comparable else None,
+            }  # fmt: skip
+    columns = ["recorded", "low", "high", "verdict", "inside"]
+    kept = pd.DataFrame.from_dict(rows, orient="index", columns=columns).reindex(measured.index)
+    kept.insert(0, "published", published)
+    return kept.drop(columns="inside").join(measured).join(kept.inside)
 
 
 def show(table):
     """The table for a page: accuracies with four digits, as the post prints them."""
-    accuracy = {name: "{:.4f}".format for name in ("published", "measured", "lowest", "highest")}
-    return table.rename_axis(None).style.format(accuracy, na_rep="–")
+    shown = pd.DataFrame(index=table.index)
+    accuracy = "{:.4f}".format
+    shown["published"] = table.published.map(accuracy, na_action="ignore")
+    shown["recorded mean"] = table.recorded.map(accuracy, na_action="ignore")
+    shown["95 % for one run"] = [
+        f"{low:.4f} to {high:.4f}" if low == low else None for low, high in zip(table.low, table.high)
+    ]
+    shown["published number"] = table.verdict
+    shown["this build"] = table.measured.map(accuracy)
+    shown["inside"] = [
+        f"{inside:.0f} of {seeds}" if inside == inside and inside is not None else None
+        for inside, seeds in zip(table.inside, table.seeds)
+    ]
+    shown["diverged"] = [f"{diverged} of {seeds}" for diverged, seeds in zip(table.diverged, table.seeds)]
+    return shown.rename_axis(None).fillna("–").style

@@ -157,8 +157,16 @@ def _list_of(rule):
     )
 
 
+def _depths(value):
+    return _list_of("seed")(value) and all(1 <= depth <= MAX_LAYERS for depth in value)
+
+
 # parameters of chapters and of the benchmark that are not fields of a Spec
 RULES |= {
+    "level": (lambda v: _positive(v) and v < 1, "a number between 0 and 1"),
+    "depths": (_depths, f"a list of different numbers of layers from 1 to {MAX_LAYERS}"),
+    "width": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "benchmark": (lambda v: isinstance(v, str) and v, "the path of a file from bsn bench --json"),
     "rounds": (lambda v: _integer(v, 1), "a whole number from 1"),
     "steps": (
         lambda v: _integer(v, 2 * RECORD_EVERY) and v % RECORD_EVERY == 0,
@@ -166,6 +174,7 @@ RULES |= {
     ),
     "seeds": (_list_of("seed"), "a list of at least one seed, each a different " + RULES["seed"][1]),
     "learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
+    "reinforce_learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
     "failing_learning_rate": RULES["learning_rate"],
     "failing_epochs": RULES["epochs"],
     "sigmoid_learning_rate": RULES["learning_rate"],

@@ -4,16 +4,16 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
+import os
 import threading
 import time
 import typing
 
 import numpy as np
-import pandas as pd
 import threadpoolctl
 
 from bsn import data as datasets
-from bsn import network, sparse
+from bsn import network, record, sparse
 from bsn.errors import InputError
 from bsn.progress import training_progress
 from bsn.spec import BATCH, RECORD_EVERY
@@ -27,7 +27,7 @@ TRAINING, RECORD, EPOCH = range(3)  # uses of noise
 
 
 def run(specs, progress=training_progress):
-    """Train nets and return their learning curves.
+    """Train the nets that this build's record lacks, and return the learning curves of all.
 
     Nets that agree in all but learning rate, slopes and modes, and share a seed, see the same
     mini-batches and the same noise, so that settings are compared in pairs. A net's result depends on
@@ -49,19 +49,36 @@ def run(specs, progress=training_progress):
         then on. `seconds` is the net's share of a core's time.
 
     Raises:
-        InputError: no specs, or the same one twice, or data that cannot be had.
+        InputError: no specs, or the same one twice, data that cannot be had, or a record that
+            cannot be read or written.
     """
     specs = list(specs)
     if not specs:
         raise InputError("run: no specs; allowed: at least one")
     if len(set(specs)) < len(specs):
         raise InputError("run: the same spec twice; allowed: different ones")
+    where = record.folder()
+    keys = {spec: record.key(spec, datasets.load(spec.dataset).checksum) for spec in specs}
+    found = record.look_up(where, keys.values()) if where else {}
+    if os.environ.get(record.FRESH_VARIABLE):
+        found = {}
+    for made in train([spec for spec in specs if keys[spec] not in found], progress):
+        if where:
+            record.add(where, made)
+        found[made["key"]] = made
+    return record.curves([found[keys[spec]] for spec in specs])
+
+
+def train(specs, progress=training_progress):
+    """Train nets on every core, whatever the record has; yields a `bsn.record.row` a net, as it is done."""
+    if not specs:
+        return
     for spec in specs:
         for part in (spec.train_on, spec.evaluate_on):
-            load_part(spec.dataset, part)  # before the threads: a message for bad data, and no work twice
-    threads = thread_count()
+            load_part(spec.dataset, part)  # before the threads, so that none does it twice
     stopped = threading.Event()
     lock = threading.Lock()
+    threads = thread_count()
     with (
         progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)) as show,
         threadpoolctl.threadpool_limits(1, "blas"),
@@ -75,16 +92,16 @@ def run(specs, progress=training_progress):
                 show(steps)
 
         tasks = [
-            pool.submit(_train, [specs[net] for net in nets], nets, advance)
+            pool.submit(_train_together, [specs[net] for net in nets], advance)
             for nets in side_by_side(specs, threads)
         ]
         try:
-            frames = [frame for task in concurrent.futures.as_completed(tasks) for frame in task.result()]
+            for task in concurrent.futures.as_completed(tasks):
+                yield from task.result()
         except BaseException:  # Ctrl-C too: the threads notice at their next record
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
-    return pd.concat(frames, ignore_index=True).sort_values("net", kind="stable", ignore_index=True)
 
 
 def side_by_side(specs, threads):
@@ -134,18 +151,15 @@ def load_part(dataset, part):
     return Part(sparse.rows(images), labels, images.shape[1], data.classes)
 
 
-def _train(specs, nets, advance):
-    """Train nets of one batch key; their curves, a frame each."""
+def _train_together(specs, advance):
+    """Train nets of one batch key, side by side."""
     started = time.perf_counter()
     points, diverged = _learning_curves(specs, advance)
     seconds = (time.perf_counter() - started) / len(specs)
-    epochs, steps, metrics, values = zip(*points)
+    data = datasets.load(specs[0].dataset)
     return [
-        pd.DataFrame(
-            {"net": position, **_fields(spec), "after_epoch": epochs, "step": steps, "metric": metrics}
-            | {"value": [value[i] for value in values], "diverged_step": diverged[i], "seconds": seconds}
-        )
-        for i, (position, spec) in enumerate(zip(nets, specs))
+        record.row(spec, data, [(*point, values[i]) for *point, values in points], diverged[i], seconds)
+        for i, spec in enumerate(specs)
     ]
 
 
@@ -207,11 +221,6 @@ def _learning_curves(specs, advance):
     return points, diverged
 
 
-def _fields(spec):
-    fields = dataclasses.asdict(spec)
-    return {**fields, "hidden": "-".join(map(str, spec.hidden))}
-
-
 def shuffled_batches(seed, examples, steps):
     """Indices [steps, 50]: the data shuffled, walked through once, shuffled again, and so on.
 
@@ -223,7 +232,7 @@ def shuffled_batches(seed, examples, steps):
 
 
 def uniform_noise(seed, step, kind, out):
-    """Fill `out` with noise, uniform on [0, 1): that of a seed, of the step its use begins at, and the use."""
+    """Fill `out` with noise, uniform on [0, 1): that of a seed, of a step, and of what it is for."""
     bits = np.random.SFC64(np.random.SeedSequence([seed, step, kind]))  # the fastest there is
     return np.random.Generator(bits).random(out=out, dtype=np.float32)
 

@@ -28,6 +28,12 @@ def mnist_dir():
     return pathlib.Path(folder).resolve()
 
 
+@pytest.fixture(autouse=True)
+def no_record(monkeypatch):
+    """Nets are trained anew in tests, but where a test gives a folder for the record."""
+    monkeypatch.setenv("BSN_RECORD", "")
+
+
 def run_bsn(*arguments, cwd=ROOT, **environment):
     """Run the `bsn` command in a process of its own."""
     return subprocess.run(

@@ -3,12 +3,14 @@
 import contextlib
 import importlib.util
 import multiprocessing
+import os
 import resource
 import statistics
 import sys
 import time
 
 from bsn import data as datasets
+from bsn import record
 from bsn.errors import InputError
 from bsn.spec import Spec
 
@@ -132,6 +134,8 @@ def engine(settings, dataset):
     """`bsn.run` in the form of a peer, but that it trains anew each time."""
     from bsn import run
     from bsn.training import final_accuracies
+
+    os.environ[record.FOLDER_VARIABLE] = ""
 
     def train(steps):
         specs = [Spec(**fields, dataset=dataset, epochs=1, steps_per_epoch=steps) for fields in settings]

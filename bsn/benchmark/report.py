@@ -1,10 +1,10 @@
 """`bsn bench`: everything measured, as one JSON object or as a table."""
 
-import importlib.metadata
 import platform
 import sys
 import time
 
+from bsn import environment
 from bsn.benchmark import contest, sweeps
 from bsn.data import resolve
 from bsn.threads import thread_count
@@ -16,6 +16,7 @@ CHAPTER = "bsn.run, a chapter: 2 estimators x 3 rates"
 def measure(dataset, rounds, steps):
     """Run the whole benchmark; lines on stderr tell what is running."""
     dataset = resolve(dataset)
+    start = sweeps.start(dataset)
     limit = sweeps.product_limit()
     results, absent = contest.contest(dataset, rounds, steps, _say)
     rates = {result["name"]: result["rate"] for result in results}
@@ -25,8 +26,12 @@ def measure(dataset, rounds, steps):
         ratios["best JAX figure"] = rates[CHAPTER] / max(jax)
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": {"processor": _processor(), "threads": thread_count(), "system": platform.platform()},
-        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {
+            "processor": environment.processor(),
+            "threads": thread_count(),
+            "system": platform.platform(),
+        },
+        "versions": environment.versions(VERSIONS),
         "dataset": dataset,
         "rounds": rounds,
         "steps": steps,
@@ -37,7 +42,7 @@ def measure(dataset, rounds, steps):
         "share_of_product_limit": rates[CHAPTER] / limit[1],
         "growth": sweeps.growth(dataset, steps, _say),
         "profile": sweeps.profile(dataset, steps),
-        "start": sweeps.start(dataset),
+        "start": start,
     }
 
 
@@ -59,24 +64,6 @@ def table(report):
         lines.append(f"first results after {seconds:.1f} s, {name}")
     lines += [f"not installed, so not measured: {name}" for name in report["not_installed"]]
     return "\n".join(lines)
-
-
-def _versions():
-    found = {}
-    for name in VERSIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _processor():
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _say(line):

@@ -1,5 +1,6 @@
 """How the cost of `bsn.run` grows, where its time goes, and how soon it starts."""
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 
 from bsn import network, sparse, training
 from bsn.benchmark.contest import RATE, SEED, peak_memory
+from bsn.record import FOLDER_VARIABLE
 from bsn.spec import BATCH, RECORD_EVERY, Spec
 from bsn.threads import VARIABLE, thread_count
 
@@ -57,7 +59,7 @@ def growth(dataset, steps, say):
             say(f"{name}: {value}")
             os.environ[VARIABLE] = str(used)
             specs = _specs(dataset, nets, hidden, length)
-            seconds = statistics.median(_seconds(training.run, specs) for _ in range(3))
+            seconds = statistics.median(_seconds(_train, specs) for _ in range(3))
             share = seconds / nets / length * 1e6
             rows.append({"grows": name, "value": value, "seconds": seconds, "microseconds": share})
             rows[-1]["memory"] = peak_memory()
@@ -66,6 +68,10 @@ def growth(dataset, steps, say):
         if kept is not None:
             os.environ[VARIABLE] = kept
     return rows
+
+
+def _train(specs):
+    return list(training.train(specs, lambda total: contextlib.nullcontext(lambda steps: None)))
 
 
 def profile(dataset, steps):
@@ -127,7 +133,7 @@ def start(dataset):
 
     def seconds(**environment):
         command = [sys.executable, "-c", FIRST_RESULT, dataset]
-        environment = {**os.environ, **environment}
+        environment = {**os.environ, FOLDER_VARIABLE: "", **environment}
         return _seconds(subprocess.run, command, check=True, env=environment)
 
     with tempfile.TemporaryDirectory() as empty:

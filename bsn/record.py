@@ -1,0 +1,177 @@
+"""Trained nets on disk: look up, add, never half-written.
+
+A record is a folder of Parquet files, a net each, under a name that is a hash of what determines the
+net: its spec, the data's checksum and the version of the training semantics. The book's record is all
+of them in one file.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import time
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bsn import environment
+from bsn.errors import InputError
+from bsn.paths import BUILD
+
+SEMANTICS = 1  # raise it when a change gives the same spec other results: the golden test tells
+FORMAT = 1
+FOLDER_VARIABLE = "BSN_RECORD"  # a folder in place of the build's; empty: no record
+FRESH_VARIABLE = "BSN_FRESH"  # not empty: train everything anew
+
+SCHEMA = pa.schema(
+    [("key", pa.string()), ("semantics", pa.int64()), ("data", pa.string()), ("dataset", pa.string())]
+    + [(name, pa.string()) for name in ("estimator", "hidden", "train_mode", "eval_mode")]
+    + [(name, pa.string()) for name in ("train_on", "evaluate_on")]
+    + [(name, pa.float64()) for name in ("learning_rate", "slope_rate")]
+    + [(name, pa.bool_()) for name in ("slope_in_training", "slope_in_evaluation", "stable_loss")]
+    + [(name, pa.int64()) for name in ("seed", "epochs", "steps_per_epoch", "diverged_step")]
+    + [("seconds", pa.float64()), ("date", pa.string()), ("machine", pa.string()), ("versions", pa.string())]
+    + [("after_epoch", pa.list_(pa.int64())), ("step", pa.list_(pa.int64()))]
+    + [("metric", pa.list_(pa.string())), ("value", pa.list_(pa.float64()))]
+    + [("digest", pa.string())],
+    metadata={"bsn_format": str(FORMAT)},
+)
+
+
+def folder():
+    """The folder of this build's record, or None."""
+    name = os.environ.get(FOLDER_VARIABLE, str(BUILD / "record"))
+    return name or None
+
+
+def key(spec, data):
+    """The name of a spec's net, for data with the checksum `data`."""
+    fields = {k: v for k, v in dataclasses.asdict(spec).items() if k != "dataset"}
+    text = json.dumps({"spec": fields, "data": data, "semantics": SEMANTICS}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def row(spec, data, points, diverged_step, seconds):
+    """A net as it is kept.
+
+    Args:
+        spec: its `bsn.Spec`; data: its `bsn.data.Data`.
+        points: [(epochs completed, step, metric, value), ...]; diverged_step, seconds: see `bsn.run`.
+    """
+    fields = {**dataclasses.asdict(spec), "hidden": "-".join(map(str, spec.hidden)), "dataset": data.name}
+    after_epoch, step, metric, value = (list(column) for column in zip(*points))
+    made = {
+        "key": key(spec, data.checksum),
+        "semantics": SEMANTICS,
+        "data": data.checksum,
+        **fields,
+        "diverged_step": int(diverged_step),
+        "seconds": float(seconds),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{environment.processor()}, {platform.system()}",
+        "versions": json.dumps(environment.versions(["bsn", "numba", "numpy", "scipy"])),
+        "after_epoch": after_epoch,
+        "step": step,
+        "metric": metric,
+        "value": [float(v) for v in value],
+    }
+    return {**made, "digest": _digest(made)}
+
+
+def _digest(made):
+    text = json.dumps({k: v for k, v in made.items() if k != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def add(where, made):
+    """Write a net into the folder `where`, whole or not at all."""
+    path = os.path.join(where, made["key"] + ".parquet")
+    try:
+        os.makedirs(where, exist_ok=True)
+        write(path, [made])
+    except OSError as error:
+        raise InputError(f"record: cannot write {path}: {error.strerror or error}") from None
+
+
+def write(path, rows):
+    """Write rows to one file, whole or not at all."""
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read(path):
+    """The rows of a file, each one checked.
+
+    Raises:
+        InputError: the file is cut short, damaged, edited or of a newer version.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            written = int((file.schema_arrow.metadata or {}).get(b"bsn_format", b"0"))
+            if written > FORMAT:
+                raise _refused(path, f"is of format {written}, newer than this version's {FORMAT}")
+            if written != FORMAT or not file.schema_arrow.equals(SCHEMA):
+                raise _refused(path, "is not a record of trained nets")
+            rows = file.read().to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise
+        raise _refused(path, "is cut short or damaged") from None
+    for made in rows:
+        if made["digest"] != _digest(made):
+            raise _refused(path, f"was changed after it was written (net {made['key']})")
+        if made["semantics"] > SEMANTICS:
+            raise _refused(path, f"comes from training semantics {made['semantics']}, newer than {SEMANTICS}")
+    return rows
+
+
+def _refused(path, reason):
+    return InputError(f"record: {path} {reason}; it is left as it is: move it away and train anew")
+
+
+def look_up(where, keys):
+    """key -> row, of those that the folder has."""
+    found = {}
+    for name in keys:
+        path = os.path.join(where, name + ".parquet")
+        try:
+            rows = read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if len(rows) != 1 or rows[0]["key"] != name:
+            raise _refused(path, "holds another net than its name says")
+        found[name] = rows[0]
+    return found
+
+
+def read_all(where):
+    """The rows of every net in the folder, in the order of their keys."""
+    names = (
+        sorted(name for name in os.listdir(where) if name.endswith(".parquet"))
+        if os.path.isdir(where)
+        else []
+    )
+    return [made for name in names for made in read(os.path.join(where, name))]
+
+
+def curves(rows):
+    """Rows as the tidy DataFrame of `bsn.run`, `net` counting the rows."""
+    apart = ("key", "semantics", "data", "date", "machine", "versions", "digest")
+    frame = pd.DataFrame(rows, columns=[name for name in SCHEMA.names if name not in apart])
+    frame.insert(0, "net", range(len(frame)))
+    return frame.explode(["after_epoch", "step", "metric", "value"], ignore_index=True).astype(
+        {"after_epoch": int, "step": int, "value": float}
+    )

@@ -1,0 +1,111 @@
+"""The statistics on data with a known answer, and the claims as they are written down."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bsn import InputError, experiments, verdicts
+from bsn.verdicts import AGREES, DIFFERS, FAILS, HOLDS, UNDECIDED
+
+CLAIMS = pd.read_csv(verdicts.BOOK / "claims.csv")
+
+
+def test_intervals_against_values_from_a_table():
+    """Student's t for 2 degrees of freedom and 95 % is 4.303."""
+    low, high = verdicts.prediction_interval([1, 2, 3])
+    assert (low, high) == pytest.approx((2 - 4.3027 * np.sqrt(4 / 3), 2 + 4.3027 * np.sqrt(4 / 3)), rel=1e-4)
+    low, high = verdicts.mean_interval([1, 2, 3])
+    assert (low, high) == pytest.approx((2 - 4.3027 / np.sqrt(3), 2 + 4.3027 / np.sqrt(3)), rel=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_coverage_of_the_intervals(seeds):
+    """95 % of the next draws, and of the true means, lie inside."""
+    rng = np.random.default_rng(0)
+    trials = 4000
+    drawn = rng.normal(0.96, 0.002, (trials, seeds + 1))
+    next_inside = mean_inside = 0
+    for row in drawn:
+        low, high = verdicts.prediction_interval(row[:-1])
+        next_inside += low <= row[-1] <= high
+        low, high = verdicts.mean_interval(row[:-1])
+        mean_inside += low <= 0.96 <= high
+    error = 4 * np.sqrt(0.95 * 0.05 / trials)
+    assert next_inside / trials == pytest.approx(0.95, abs=error)
+    assert mean_inside / trials == pytest.approx(0.95, abs=error)
+
+
+def test_one_seed_says_nothing():
+    with pytest.raises(InputError, match="1 seeds; allowed: at least 2"):
+        verdicts.prediction_interval([0.9])
+
+
+def test_number_verdicts():
+    runs = [0.960, 0.962, 0.964, 0.966]
+    low, high = verdicts.prediction_interval(runs)
+    assert verdicts.number_verdict(high - 1e-4, runs) == verdicts.number_verdict(low + 1e-4, runs) == AGREES
+    assert verdicts.number_verdict(high + 1e-4, runs) == verdicts.number_verdict(low - 1e-4, runs) == DIFFERS
+    broken = [0.0958] * 10
+    assert verdicts.number_verdict(0.0958, broken) == AGREES
+    assert verdicts.number_verdict(0.0960, broken) == DIFFERS
+
+
+@pytest.mark.parametrize(
+    "effects, low, high, verdict",
+    [
+        ([0.010, 0.011, 0.012], 0, np.inf, HOLDS),
+        ([-0.010, -0.011, -0.012], 0, np.inf, FAILS),
+        ([-0.010, 0.001, 0.012], 0, np.inf, UNDECIDED),
+        ([0.000, 0.0001, -0.0001], -0.005, 0.005, HOLDS),
+        ([0.100, 0.1001, 0.0999], -0.005, 0.005, FAILS),
+        ([0.004, 0.005, 0.006], -0.005, 0.005, UNDECIDED),
+        ([-0.1] * 3, -np.inf, 0, HOLDS),
+        ([0.0] * 3, 0, np.inf, FAILS),
+    ],
+)
+def test_claim_verdicts(effects, low, high, verdict):
+    assert verdicts.claim_verdict(effects, low, high, 0.95) == verdict
+
+
+def test_all_claims_together_are_seldom_decided_wrongly():
+    """Effects that lie on the border, all of them: any verdict is wrong, and one in 20 books may have one."""
+    rng = np.random.default_rng(1)
+    level = 1 - (1 - verdicts.LEVEL) / len(CLAIMS)
+    books = 400
+    wrong = 0
+    for _ in range(books):
+        effects = rng.normal(0, 0.002, (len(CLAIMS), 10))
+        wrong += any(verdicts.claim_verdict(row, 0, np.inf, level) != UNDECIDED for row in effects)
+    assert wrong / books < 0.05 + 4 * np.sqrt(0.05 * 0.95 / books)
+
+
+def test_the_claims_file_names_nets_and_regions_that_exist():
+    table = experiments.table()
+    names = set(table.experiment + ": " + table.label)
+    assert sorted(CLAIMS.claim.unique()) == list(range(1, 15))
+    for claim in CLAIMS.itertuples():
+        assert claim.a in names
+        assert claim.b in names or 0 <= float(claim.b) <= 1
+        assert claim.measure in ("final", "early", "early training", "gap")
+        assert claim.low < claim.high or np.isnan(claim.low) != np.isnan(claim.high)
+
+
+def made_up(values, measure="final"):
+    """A frame as from `measures`: {(experiment, label): {seed: value}}."""
+    return pd.DataFrame(
+        [
+            {"experiment": experiment, "label": label, "published": np.nan, "seed": seed, measure: value}
+            for (experiment, label), nets in values.items()
+            for seed, value in nets.items()
+        ]
+    )
+
+
+def test_claims_are_paired_by_seed():
+    """A difference that is the same at each seed counts, however much they differ; a lone seed doesn't."""
+    found = made_up({("0", "A"): {1: 0.5, 2: 0.7, 3: 0.9, 4: 0.1}, ("0", "B"): {3: 0.89, 2: 0.69, 1: 0.49}})
+    effects = (verdicts._values(found, "0: A", "final") - verdicts._values(found, "0: B", "final")).dropna()
+    assert list(effects.index) == [1, 2, 3] and effects.to_numpy() == pytest.approx([0.01] * 3)
+    assert verdicts._values(found, "0.2", "final") == 0.2
+    with pytest.raises(InputError, match="the record has no net '0: C'"):
+        verdicts._values(found, "0: C", "final")
