@@ -10,7 +10,7 @@ BUILD_ARGS ?=
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 8
 
-book: $(READY)  ## train every net anew and build the site (BUILD_ARGS="--profile smoke" for a first look)
+book: $(READY)  ## train what is not recorded yet and build the site (BUILD_ARGS="--profile smoke" for a first look)
 	@$(VENV)/bin/bsn build $(BUILD_ARGS)
 
 test: $(READY)  ## every test, the built site included
@@ -37,5 +37,5 @@ $(READY): requirements.txt pyproject.toml | $(VENV)/bin/uv
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
-	@$(VENV)/bin/python -c 'import bsn; bsn.run([bsn.Spec(estimator="sigmoid", learning_rate=1, dataset="digits", epochs=1)])'
+	@BSN_RECORD= $(VENV)/bin/python -c 'import bsn; bsn.run([bsn.Spec(estimator="sigmoid", learning_rate=1, dataset="digits", epochs=1)])'
 	@touch $@

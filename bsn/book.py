@@ -27,6 +27,7 @@ PROFILES = {
     "quick": {"seeds": [1]},
     "full": {"seeds": list(range(1, 11))},
 }
+LAST = "making"  # reads how long the others took
 JOBS = 2  # chapters at once: a kernel's start-up and compilation use one core
 
 
@@ -123,8 +124,9 @@ def _resolve(dataset):
     """Settle the data set once, before any chapter starts, so that a wrong file stops the build."""
     from bsn import data
 
-    if "BSN_MNIST_DIR" in os.environ:  # the kernels run in another folder
-        os.environ["BSN_MNIST_DIR"] = os.path.abspath(os.environ["BSN_MNIST_DIR"])
+    for name in ("BSN_MNIST_DIR", "BSN_RECORD"):
+        if os.environ.get(name):  # the kernels run in another folder
+            os.environ[name] = os.path.abspath(os.environ[name])
     dataset = data.resolve(dataset)
     if dataset == "mnist":
         data.load("mnist")
@@ -145,12 +147,18 @@ def _execute(chosen, settings, profile):
         concurrent.futures.ThreadPoolExecutor(JOBS) as pool,
         _Overview(len(chosen), pathlib.Path(scratch)) as overview,
     ):
-        running = {
-            pool.submit(_execute_one, name, path, settings[name], profile, pathlib.Path(scratch)): name
-            for name, path in chosen.items()
-        }
+
+        def start(names):
+            more = profile, pathlib.Path(scratch), min(JOBS, len(chosen))
+            arguments = ((name, chosen[name], settings[name], *more) for name in names)
+            return {pool.submit(_execute_one, *given): given[0] for given in arguments}
+
+        names = sorted(set(chosen) - {LAST}, key=lambda name: -_expected_seconds(chosen[name]))
+        running, left = start(names), [LAST] if LAST in chosen else []
         try:
-            while running:
+            while running or left:
+                if not running:
+                    running, left = start(left), []
                 done, _ = concurrent.futures.wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
                 for future in done:
                     name = running.pop(future)
@@ -165,14 +173,26 @@ def _execute(chosen, settings, profile):
     return failures
 
 
-def _execute_one(name, path, values, profile, scratch):
-    """Run one chapter in a process of its own, to a temporary file; None or the reason it failed."""
+def _expected_seconds(path):
+    """How long a chapter trains in the quick profile, from its metadata: the longest one starts first."""
+    import nbformat
+
+    return nbformat.read(path, as_version=4).metadata.get("bsn", {}).get("expected_seconds", 0)
+
+
+def _execute_one(name, path, values, profile, scratch, together):
+    """Run one of the chapters that run `together`, in a process of its own, to a temporary file.
+
+    Returns:
+        None, or the reason it failed.
+    """
     draft = scratch / f"{name}.ipynb"
+    declared = {key: value for key, value in values.items() if key in declared_parameters(path)}
     arguments = [sys.executable, "-m", "papermill", str(path), str(draft), "-k", "python3"]
-    arguments += ["--no-progress-bar", "--log-level", "ERROR", "-y", json.dumps(values)]
+    arguments += ["--no-progress-bar", "--log-level", "ERROR", "-y", json.dumps(declared)]
     environment = {**os.environ, FILE_VARIABLE: str(scratch / f"{name}.progress")}
     environment |= {
-        threads.VARIABLE: str(max(1, threads.thread_count() // JOBS)),
+        threads.VARIABLE: str(max(1, threads.thread_count() // together)),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
     ran = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, text=True)

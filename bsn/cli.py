@@ -79,7 +79,7 @@ def _record(options):
     if options.adopt:
         print(experiments.adopt())
     elif options.csv:
-        print(experiments.nets(options.build).to_csv(index=False), end="")
+        print(experiments.nets(options.build).to_csv(index=False, float_format="%.6g"), end="")
     else:
         print(experiments.summary(options.build))
     return 0

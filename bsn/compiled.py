@@ -9,13 +9,15 @@ import platformdirs
 
 def _sources():
     here = pathlib.Path(__file__).parent
-    return hashlib.sha256(b"".join((here / name).read_bytes() for name in ("sparse.py", "network.py")))
+    return hashlib.sha256(
+        b"".join((here / name).read_bytes() for name in ("compiled.py", "spec.py", "sparse.py", "network.py"))
+    )
 
 
 # Numba keeps what it compiled of a file until that file changes, and overlooks changes in others whose
-# functions it built in: hence a folder for each state of them all
-if not numba.config.CACHE_DIR:
-    numba.config.CACHE_DIR = str(platformdirs.user_cache_path("bsn") / "numba" / _sources().hexdigest()[:12])
+# functions and constants it built in: hence a folder for each state of them all
+_parent = numba.config.CACHE_DIR or platformdirs.user_cache_path("bsn") / "numba"
+numba.config.CACHE_DIR = str(pathlib.Path(_parent) / _sources().hexdigest()[:12])
 
 # no Python object inside, so that other threads run; fused multiply-add, but NaN and inf as ever
 compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")

@@ -1,5 +1,6 @@
 """Every experiment's settings, and what the records have of them."""
 
+import functools
 import os
 
 import pandas as pd
@@ -14,6 +15,7 @@ SETTINGS = [
     "train_mode", "eval_mode", "stable_loss", "train_on", "evaluate_on", "epochs",
 ]  # fmt: skip
 STEPS_PER_EPOCH = 1001  # the post
+LEAST_SEEDS = 10  # of the book's record
 CSV = [
     "experiment", "label", "estimator", "hidden", "learning_rate", "slope_rate", "slope_in_training",
     "train_mode", "eval_mode", "stable_loss", "dataset", "seed", "epochs", "final_validation_accuracy",
@@ -37,13 +39,15 @@ def specs(seeds, dataset="mnist"):
     return [Spec(**row, dataset=dataset, seed=seed) for seed in seeds for row in rows]
 
 
+@functools.cache
+def book_rows():
+    """The book's record, as rows of `bsn.record`; none where there is no record."""
+    return record.read(RECORD) if RECORD.exists() else []
+
+
 def rows(build=False):
     """The book's record, or this build's, as rows of `bsn.record`."""
-    if build:
-        return record.read_all(record.folder() or "")
-    if not RECORD.exists():
-        return []
-    return record.read(RECORD)
+    return record.read_all(record.folder() or "") if build else book_rows()
 
 
 def nets(build=False):
@@ -60,7 +64,9 @@ def nets(build=False):
     finals = finals[finals.steps_per_epoch == STEPS_PER_EPOCH]
     found = finals.merge(order, on=SETTINGS).sort_values(["order", "dataset", "seed"])
     found["experiment"] = found.experiment.str[0]
-    return found[CSV].replace({True: "true", False: "false"}).reset_index(drop=True)
+    for name in ("slope_in_training", "stable_loss", "diverged"):
+        found[name] = found[name].map({True: "true", False: "false"})
+    return found[CSV].reset_index(drop=True)
 
 
 def _last_training(made):
@@ -79,27 +85,36 @@ def summary(build=False):
     lines.append(f"core-hours: {frame.seconds.sum() / 3600:.2f}")
     for column in ("dataset", "semantics", "machine", "versions", "date"):
         lines.append(f"{column}: " + "; ".join(map(str, sorted(frame[column].unique()))))
-    seeds = nets(build).groupby(["experiment", "label"], sort=False).seed.nunique()
-    lines += [f"{experiment}  {label}: {count} seeds" for (experiment, label), count in seeds.items()]
+    seeds = nets(build).groupby(["dataset", "experiment", "label"], sort=False).seed.nunique()
+    lines += [
+        f"{dataset}  {number}  {label}: {count} seeds" for (dataset, number, label), count in seeds.items()
+    ]
     return "\n".join(lines)
 
 
 def adopt():
-    """Write the nets of this build's record that belong to the experiments, on MNIST, to the book's."""
-    wanted = {record.key(spec, made["data"]): made for spec, made in _belonging()}
-    if not wanted:
-        raise InputError("record: this build's record has no net of the experiments on MNIST to adopt")
-    record.write(RECORD, [made for _, made in sorted(wanted.items())])
+    """Make this build's nets of the experiments, on MNIST, the book's record.
+
+    It takes the seeds that every setting has; there must be at least `LEAST_SEEDS`.
+
+    Raises:
+        InputError: too few seeds, or a record that cannot be read or written.
+    """
+    if RECORD.exists():
+        record.read(RECORD)  # one that cannot be read is not overwritten
+    kept = {made["key"]: made for made in rows(build=True) if made["dataset"] == "mnist"}
+    candidates = {(made["seed"], made["data"]) for made in kept.values()}
+    complete = {}
+    for seed, data in sorted(candidates):
+        keys = [record.key(spec, data) for spec in specs([seed])]
+        if all(name in kept for name in keys):
+            complete[seed] = [kept[name] for name in keys]
+    if len(complete) < LEAST_SEEDS:
+        raise InputError(
+            f"record: this build's record has every setting of the experiments on MNIST at {len(complete)} "
+            f"seeds; allowed: at least {LEAST_SEEDS} to adopt (bsn build --profile full trains ten)"
+        )
+    record.write(RECORD, [made for nets in complete.values() for made in nets])
     size = os.path.getsize(RECORD) / 2**20
-    return f"{len(wanted)} nets, {size:.1f} MiB, in {RECORD.relative_to(ROOT)}"
-
-
-def _belonging():
-    kept = [made for made in rows(build=True) if made["dataset"] == "mnist"]
-    seeds = sorted({made["seed"] for made in kept})
-    by_key = {made["key"]: made for made in kept}
-    for spec in specs(seeds):
-        for data in {made["data"] for made in kept}:
-            name = record.key(spec, data)
-            if name in by_key:
-                yield spec, by_key[name]
+    count = sum(map(len, complete.values()))
+    return f"{count} nets, {len(complete)} seeds a setting, {size:.1f} MiB, in {RECORD.relative_to(ROOT)}"

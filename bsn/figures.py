@@ -47,7 +47,7 @@ def learning_curves(curves, table, title, lowest=0.0):
     held_out = curves.evaluate_on.iloc[0]
     legend = f"Solid: {held_out}; dotted: training"
     if table.low.notna().any():
-        legend += "\nBand: where the book's record expects 95 % of runs"
+        legend += "\nBand: where the book's record (MNIST) expects 95 % of runs"
     above.set(xlabel="Training steps", ylabel="Accuracy", title=legend)
     above.set_ylim(lowest, 1.01)
     sns.stripplot(
@@ -55,6 +55,8 @@ def learning_curves(curves, table, title, lowest=0.0):
         hue_order=labels, palette=colours, legend=False, jitter=False, size=8, ax=below,
     )  # fmt: skip
     for row, (low, high) in enumerate(zip(table.low, table.high)):
+        if low != low:  # the record has no such setting
+            continue
         below.barh(row, high - low, left=low, height=0.6, color=colours[labels[row]], alpha=0.2)
     if table.published.notna().any():
         below.scatter(table.published, range(len(labels)), label="published", **PUBLISHED_STYLE)
@@ -139,11 +141,11 @@ def surrogate_derivatives(frame):
     return figure
 
 
-def scorecard(numbers, claims):
+def scorecard(numbers, claims, level):
     """All published numbers and claims, with the record's intervals, coloured by verdict.
 
     Args:
-        numbers, claims: from `bsn.verdicts`.
+        numbers, claims: from `bsn.verdicts`, of intervals with probability `level`.
     """
     use_style()
     palette = sns.color_palette("colorblind")
@@ -157,7 +159,10 @@ def scorecard(numbers, claims):
         above.plot([number.low, number.high], [row, row], color=colours[number.verdict], linewidth=4)
     above.scatter(numbers.published, range(len(numbers)), **PUBLISHED_STYLE)
     above.set_yticks(range(len(numbers)), numbers.experiment + "  " + numbers.label, fontsize="x-small")
-    above.set(xlabel="Accuracy: diamond published, bar where 95 % of runs fall", title="The post's numbers")
+    above.set(
+        xlabel=f"Accuracy: diamond published, bar where {100 * level:g} % of runs fall",
+        title="The post's numbers",
+    )
     for row, claim in enumerate(claims.itertuples()):
         below.plot([claim.low, claim.high], [row, row], color=colours[claim.verdict], linewidth=4)
         below.plot(claim.effect, row, "o", color=colours[claim.verdict])
@@ -177,4 +182,18 @@ def scorecard(numbers, claims):
     handles[0].set_label("agrees, holds")
     handles[2].set_label("differs, does not hold")
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+def chapter_times(times):
+    """Seconds that each chapter of a build took, from `bsn.results.chapter_times`."""
+    use_style()
+    ranked = times.sort_values("seconds")
+    figure, axes = plt.subplots(figsize=(7.2, 0.32 * len(ranked) + 1), layout="constrained")
+    axes.barh(ranked.chapter, ranked.seconds, color=sns.color_palette("colorblind")[0])
+    for row, seconds in enumerate(ranked.seconds):
+        axes.text(seconds, row, f" {seconds:.0f}", va="center", fontsize="small")
+    axes.set(xlabel="Seconds")
+    axes.margins(x=0.1)
+    axes.grid(axis="y", visible=False)
     return figure

@@ -88,28 +88,28 @@ def _digest(made):
 
 def add(where, made):
     """Write a net into the folder `where`, whole or not at all."""
-    path = os.path.join(where, made["key"] + ".parquet")
-    try:
-        os.makedirs(where, exist_ok=True)
-        write(path, [made])
-    except OSError as error:
-        raise InputError(f"record: cannot write {path}: {error.strerror or error}") from None
+    write(os.path.join(where, made["key"] + ".parquet"), [made])
 
 
 def write(path, rows):
-    """Write rows to one file, whole or not at all."""
+    """Write rows to one file, whole or not at all; its folder is made where it is missing."""
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+    temporary = None
     try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
         with os.fdopen(handle, "wb") as file:
             pq.write_table(table, file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        temporary = None
+    except OSError as error:
+        raise InputError(f"record: cannot write {path}: {error.strerror or error}") from None
+    finally:
+        if temporary:
+            os.unlink(temporary)
 
 
 def read(path):
@@ -120,16 +120,19 @@ def read(path):
     """
     try:
         with pq.ParquetFile(path) as file:
-            written = int((file.schema_arrow.metadata or {}).get(b"bsn_format", b"0"))
-            if written > FORMAT:
-                raise _refused(path, f"is of format {written}, newer than this version's {FORMAT}")
-            if written != FORMAT or not file.schema_arrow.equals(SCHEMA):
-                raise _refused(path, "is not a record of trained nets")
+            schema = file.schema_arrow
             rows = file.read().to_pylist()
-    except (OSError, ValueError, pa.ArrowException) as error:
-        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-            raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except PermissionError:
+        raise _refused(path, "must not be read") from None
+    except (OSError, ValueError, pa.ArrowException):
         raise _refused(path, "is cut short or damaged") from None
+    written = (schema.metadata or {}).get(b"bsn_format", b"none").decode()
+    if written.isdecimal() and int(written) > FORMAT:
+        raise _refused(path, f"is of format {written}, newer than this version's {FORMAT}")
+    if written != str(FORMAT) or not schema.equals(SCHEMA):
+        raise _refused(path, "is not a record of trained nets")
     for made in rows:
         if made["digest"] != _digest(made):
             raise _refused(path, f"was changed after it was written (net {made['key']})")

@@ -1,13 +1,13 @@
 """What a chapter does with its settings: train them, and hold the outcome against the post and the record."""
 
-import functools
+import json
 import pathlib
 
 import pandas as pd
 
 from bsn import data, experiments, record, training, verdicts
 from bsn.errors import InputError
-from bsn.paths import BOOK, RECORD
+from bsn.paths import BOOK, BUILD
 from bsn.spec import RULES, check, grid
 
 SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset")
@@ -41,8 +41,13 @@ def train(settings, seeds, dataset="auto", **common):
         The curves of `bsn.run`, with a column `label`.
     """
     labels, specs = zip(*grid(settings, seeds, dataset=data.resolve(dataset), **common))
-    curves = training.run(specs)
-    return curves.assign(label=curves.net.map(dict(enumerate(labels))))
+    different = list(dict.fromkeys(specs))  # two labels may come to the same net
+    by_net = dict(tuple(training.run(different).groupby("net")))
+    curves = [
+        by_net[different.index(spec)].assign(net=net, label=label)
+        for net, (label, spec) in enumerate(zip(labels, specs))
+    ]
+    return pd.concat(curves, ignore_index=True)
 
 
 def book_file(parameter, name):
@@ -60,18 +65,13 @@ def published_numbers():
     return table[table.published.notna()].reset_index(drop=True)
 
 
-@functools.cache
-def _book_rows():
-    return record.read(RECORD) if RECORD.exists() else []
-
-
 def recorded(curves):
     """The book's record of the settings in `curves`: their curves at all its seeds, with the same labels."""
     settings = [*experiments.SETTINGS, "steps_per_epoch"]
     labels = curves.drop_duplicates("label")[[*settings, "label"]]
-    if not _book_rows():
+    if not experiments.book_rows():
         return curves.iloc[:0]
-    return record.curves(_book_rows()).merge(labels, on=settings)
+    return record.curves(experiments.book_rows()).merge(labels, on=settings)
 
 
 def against_published(curves, experiment):
@@ -110,6 +110,17 @@ def against_published(curves, experiment):
     kept = pd.DataFrame.from_dict(rows, orient="index", columns=columns).reindex(measured.index)
     kept.insert(0, "published", published)
     return kept.drop(columns="inside").join(measured).join(kept.inside)
+
+
+def chapter_times():
+    """How long each chapter of the last build ran: `chapter`, `data`, `profile`, `seconds`."""
+    rows = []
+    for path in sorted((BUILD / "executed").glob("*.ipynb")):
+        made = json.loads(path.read_text())["metadata"]
+        rows.append(
+            (path.stem, made["bsn"]["dataset"], made["bsn"]["profile"], made["papermill"]["duration"])
+        )
+    return pd.DataFrame(rows, columns=["chapter", "data", "profile", "seconds"])
 
 
 def show(table):

@@ -127,6 +127,8 @@ class Spec:
             object.__setattr__(self, "slope_in_training", False)
             object.__setattr__(self, "slope_in_evaluation", True)
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        for name in ("seed", "epochs", "steps_per_epoch"):  # NumPy's too
+            object.__setattr__(self, name, int(getattr(self, name)))
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
         object.__setattr__(self, "slope_rate", float(self.slope_rate))
 
@@ -166,6 +168,10 @@ RULES |= {
     "level": (lambda v: _positive(v) and v < 1, "a number between 0 and 1"),
     "depths": (_depths, f"a list of different numbers of layers from 1 to {MAX_LAYERS}"),
     "width": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "packages": (
+        lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(isinstance(name, str) for name in v),
+        "a list of at least one package's name",
+    ),
     "benchmark": (lambda v: isinstance(v, str) and v, "the path of a file from bsn bench --json"),
     "rounds": (lambda v: _integer(v, 1), "a whole number from 1"),
     "steps": (

@@ -141,14 +141,14 @@ class Part(typing.NamedTuple):
     images: sparse.Rows
     labels: np.ndarray
     pixels: int
-    classes: int
+    source: datasets.Data
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=6)
 def load_part(dataset, part):
     data = datasets.load(dataset)
     images, labels = data.parts[part]
-    return Part(sparse.rows(images), labels, images.shape[1], data.classes)
+    return Part(sparse.rows(images), labels, images.shape[1], data)
 
 
 def _train_together(specs, advance):
@@ -156,7 +156,7 @@ def _train_together(specs, advance):
     started = time.perf_counter()
     points, diverged = _learning_curves(specs, advance)
     seconds = (time.perf_counter() - started) / len(specs)
-    data = datasets.load(specs[0].dataset)
+    data = load_part(specs[0].dataset, specs[0].train_on).source
     return [
         record.row(spec, data, [(*point, values[i]) for *point, values in points], diverged[i], seconds)
         for i, spec in enumerate(specs)
@@ -167,7 +167,7 @@ def _learning_curves(specs, advance):
     """The points of nets of one batch key, (epochs completed, steps, metric, values [R]); diverged [R]."""
     common, nets = specs[0], len(specs)
     data, evaluated = (load_part(common.dataset, part) for part in (common.train_on, common.evaluate_on))
-    widths = np.array([*common.hidden, data.classes])
+    widths = np.array([*common.hidden, data.source.classes])
     first, upper = network.side_by_side(
         [network.initial_parameters(common.seed, [data.pixels, *widths])] * nets
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bsn import experiments, record
+from bsn import experiments
 from bsn.errors import InputError
 from bsn.paths import BOOK
 
@@ -21,11 +21,13 @@ EARLY = 3  # epochs that tell how fast a net learns
 
 
 def prediction_interval(values, level=LEVEL):
-    """Where one more draw of the same normal distribution falls with probability `level`.
+    """Where one more accuracy falls with probability `level`, if they are normally distributed.
 
-    mean ± t s sqrt(1 + 1 / n), with Student's t of n - 1 degrees of freedom; n at least 2.
+    mean ± t s sqrt(1 + 1 / n), with Student's t of n - 1 degrees of freedom, cut off at 0 and 1; n at
+    least 2.
     """
-    return _interval(values, level, np.sqrt(1 + 1 / len(values)))
+    low, high = _interval(values, level, np.sqrt(1 + 1 / len(values)))
+    return np.maximum(low, 0), np.minimum(high, 1)
 
 
 def mean_interval(values, level=LEVEL):
@@ -78,8 +80,6 @@ def measures(rows):
             | {"gap": last["training"] - last["validation"], "diverged": made["diverged_step"] >= 0}
         )
     settings = experiments.table().reset_index(names="order")
-    if not apart:
-        return pd.DataFrame(columns=["experiment", "label", "published", "seed", "final"])
     found = pd.DataFrame(apart)
     found = found[found.steps_per_epoch == experiments.STEPS_PER_EPOCH]
     found = found.merge(settings, on=experiments.SETTINGS)
@@ -136,4 +136,9 @@ def _values(found, name, measure):
 
 def book_measures():
     """`measures` of the book's record."""
-    return measures(record.read(experiments.RECORD) if experiments.RECORD.exists() else [])
+    kept = experiments.book_rows()
+    if not kept:
+        raise InputError(
+            "verdicts: the book has no record (book/record.parquet); bsn record --adopt makes one"
+        )
+    return measures(kept)

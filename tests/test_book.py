@@ -17,7 +17,7 @@ import pytest
 import yaml
 from conftest import ROOT, run_bsn
 
-from bsn import book
+from bsn import book, experiments, record
 from bsn.spec import RULES, check
 
 CHAPTERS = list(book.chapters())
@@ -90,6 +90,15 @@ def test_page(site, pages, name):
     assert figures and all((site / image["src"]).exists() for image in figures if image.get("src"))
     assert "digits" in page.select_one(".bd-header-announcement").text  # this build is not on MNIST
     assert not re.search(r"\bnan\b|\{glue", article.get_text())
+
+
+def test_the_chapters_train_every_setting_of_the_table(site):
+    """So that the full profile trains what the book's record holds."""
+    kept = record.read_all(site.parent / "record")
+    compared = [name for name in experiments.SETTINGS if name != "epochs"]
+    wanted = experiments.table()[compared].drop_duplicates()
+    trained = record.curves(kept)[compared].drop_duplicates()
+    assert len(wanted.merge(trained, on=compared)) == len(wanted)
 
 
 def test_no_dead_internal_link(site, pages):

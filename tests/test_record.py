@@ -7,8 +7,9 @@ import pathlib
 import golden
 import pyarrow.parquet as pq
 import pytest
+from conftest import run_bsn
 
-from bsn import InputError, Spec, record, run, training
+from bsn import InputError, Spec, experiments, record, run, training
 
 
 @pytest.fixture
@@ -109,6 +110,18 @@ def damaged_files(path):
     }
 
 
+SAYS = {
+    "cut short": "is cut short or damaged",
+    "damaged": "record: ",
+    "empty": "is cut short or damaged",
+    "not Parquet": "is cut short or damaged",
+    "changed": "was changed after it was written",
+    "format": "is of format 2, newer than this version's 1",
+    "semantics": "training semantics 2, newer than 1",
+    "another net": "holds another net than its name says",
+}
+
+
 @pytest.mark.parametrize(
     "how", ["cut short", "damaged", "empty", "not Parquet", "changed", "format", "semantics", "another net"]
 )
@@ -122,6 +135,7 @@ def test_a_damaged_record_is_refused_and_left_as_it_is(folder, how, fresh, monke
     with pytest.raises(InputError) as raised:
         run([short()])
     message = str(raised.value)
+    assert SAYS[how] in message
     assert "\n" not in message and str(path) in message and "move it away" in message
     assert path.read_bytes() == spoilt and list(folder.iterdir()) == [path]
 
@@ -171,3 +185,32 @@ def test_a_record_folder_that_cannot_be_made(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="record: cannot"):
         run([short()])
     assert pathlib.Path(tmp_path / "file").read_text() == ""
+
+
+def test_the_books_record_is_whole():
+    """Ten seeds of every setting on MNIST, no failed net hidden, and small."""
+    table = experiments.nets()
+    settings = experiments.table()
+    assert (table.dataset == "mnist").all() and list(table.columns) == experiments.CSV
+    counts = table.groupby(["experiment", "label"]).seed.nunique()
+    assert len(counts) == len(settings) and (counts == 10).all()
+    assert {made["semantics"] for made in experiments.book_rows()} == {record.SEMANTICS}
+    assert table[table.label == "Pass-through, 1.0"].diverged.eq("true").all()
+    assert experiments.RECORD.stat().st_size < 4 * 2**20
+
+
+def test_record_on_the_command_line(folder):
+    run([short()])
+    environment = {record.FOLDER_VARIABLE: str(folder)}
+    listed = run_bsn("record", "--csv")
+    assert listed.returncode == 0 and listed.stdout.startswith(",".join(experiments.CSV) + "\n")
+    assert listed.stdout.count("\n") == 1 + 10 * len(experiments.table())
+    assert ",true,false," in listed.stdout and "True" not in listed.stdout
+    told = run_bsn("record", "--build", **environment)
+    assert told.returncode == 0 and "this build's record: 1 nets" in told.stdout
+    nothing = run_bsn("record", "--adopt", **environment)
+    assert nothing.returncode == 2 and nothing.stderr.count("\n") == 1 and "to adopt" in nothing.stderr
+    [path] = folder.iterdir()
+    path.write_bytes(b"")
+    spoilt = run_bsn("record", "--build", "--csv", **environment)
+    assert spoilt.returncode == 2 and spoilt.stderr.count("\n") == 1 and str(path) in spoilt.stderr

@@ -1,5 +1,6 @@
 """Which settings are refused, each in one line that names the setting and what is allowed."""
 
+import numpy as np
 import pytest
 
 from bsn import InputError, Spec
@@ -76,3 +77,9 @@ def test_seeds(seeds):
 
 def test_a_mistake_in_a_notebook_is_one_line():
     assert InputError("epochs is 0")._render_traceback_() == ["InputError: epochs is 0"]
+
+
+def test_numpy_integers_are_python_integers_in_a_spec():
+    spec = Spec(estimator="sigmoid", learning_rate=1, seed=np.int64(3), epochs=np.int32(2))
+    assert type(spec.seed) is int and type(spec.epochs) is int
+    assert spec == Spec(estimator="sigmoid", learning_rate=1, seed=3, epochs=2)

@@ -90,6 +90,26 @@ def test_the_claims_file_names_nets_and_regions_that_exist():
         assert claim.low < claim.high or np.isnan(claim.low) != np.isnan(claim.high)
 
 
+def test_the_rates_that_claims_call_best_are_the_best_recorded():
+    """Of the three of a setting, by the record's means."""
+    found = verdicts.book_measures()
+    means = found.groupby("label").final.mean()
+    for best, name in (
+        ("0.3", "Sigmoid-adjusted"),
+        ("0.1", "Pass-through"),
+        ("0.1", "Annealed in training too"),
+    ):
+        assert means[[f"{name}, {rate}" for rate in ("0.1", "0.3", "1.0")]].idxmax() == f"{name}, {best}"
+
+
+def test_the_record_gives_every_number_and_claim_a_verdict():
+    found = verdicts.book_measures()
+    numbers, claims = verdicts.numbers(found), verdicts.claims(found)
+    assert len(numbers) == 22 and set(numbers.verdict) <= {AGREES, DIFFERS} and (numbers.seeds == 10).all()
+    assert len(claims) == len(CLAIMS) and set(claims.verdict) <= {HOLDS, FAILS, UNDECIDED}
+    assert (claims.seeds == 10).all()
+
+
 def made_up(values, measure="final"):
     """A frame as from `measures`: {(experiment, label): {seed: value}}."""
     return pd.DataFrame(

@@ -77,7 +77,7 @@ def _train(specs):
 def profile(dataset, steps):
     """Where the time of one thread goes: part -> microseconds a net-step, for three nets together."""
     data, evaluated = (training.load_part(dataset, part) for part in ("train", "validation"))
-    widths = np.array([100, data.classes])
+    widths = np.array([100, data.source.classes])
     net = network.initial_parameters(SEED, [data.pixels, *widths])
     first, upper = network.side_by_side([net] * PROFILED_NETS)
     order = training.shuffled_batches(SEED, len(data.labels), steps)
