@@ -195,7 +195,10 @@ def _execute_one(name, path, values, profile, scratch, together):
         threads.VARIABLE: str(max(1, threads.thread_count() // together)),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-    ran = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, text=True)
+    for _ in range(2):  # two kernels that start at once may choose the same port: then one dies
+        ran = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, text=True)
+        if "Kernel died before replying" not in ran.stderr:
+            break
     if ran.returncode:
         return _reason(draft, ran.stderr)
     import nbformat
