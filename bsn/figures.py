@@ -1,5 +1,7 @@
 """The look of every figure, in one place."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -151,28 +153,38 @@ def scorecard(numbers, claims, level):
     palette = sns.color_palette("colorblind")
     colours = {verdicts.AGREES: palette[0], verdicts.HOLDS: palette[0], verdicts.UNDECIDED: palette[7]}
     colours |= {verdicts.DIFFERS: palette[3], verdicts.FAILS: palette[3]}
+    readings = [textwrap.fill(f"{claim.claim}  {claim.reading}", 48) for claim in claims.itertuples()]
+    heights = [0.25 * len(numbers) + 0.8, 0.19 * sum(text.count("\n") + 1.5 for text in readings) + 0.8]
     figure, (above, below) = plt.subplots(
-        2, 1, figsize=(8, 0.26 * (len(numbers) + len(claims)) + 3.2), layout="constrained",
-        height_ratios=[len(numbers) + 3, len(claims) + 3],
-    )  # fmt: skip
-    for row, number in enumerate(numbers.itertuples()):
-        above.plot([number.low, number.high], [row, row], color=colours[number.verdict], linewidth=4)
-    above.scatter(numbers.published, range(len(numbers)), **PUBLISHED_STYLE)
-    above.set_yticks(range(len(numbers)), numbers.experiment + "  " + numbers.label, fontsize="x-small")
-    above.set(
-        xlabel=f"Accuracy: diamond published, bar where {100 * level:g} % of runs fall",
-        title="The post's numbers",
+        2, 1, figsize=(8, sum(heights) + 0.6), layout="constrained", height_ratios=heights
     )
+    for row, number in enumerate(numbers.itertuples()):
+        ends = [number.low - number.mean, number.high - number.mean]
+        above.plot(ends, [row, row], color=colours[number.verdict], linewidth=5, solid_capstyle="butt")
+    above.scatter(numbers.published - numbers["mean"], range(len(numbers)), **PUBLISHED_STYLE)
+    above.set_yticks(range(len(numbers)), numbers.experiment + "  " + numbers.label, fontsize="x-small")
+    above.set(xlabel="Accuracy less the record's mean", title="The post's numbers (diamonds)\n")
+    above.text(
+        0.5, 1.01, f"bar: where {100 * level:g} % of runs fall", transform=above.transAxes, ha="center",
+        fontsize="small",
+    )  # fmt: skip
     for row, claim in enumerate(claims.itertuples()):
-        below.plot([claim.low, claim.high], [row, row], color=colours[claim.verdict], linewidth=4)
+        ends = [claim.low, claim.high]
+        below.plot(ends, [row, row], color=colours[claim.verdict], linewidth=5, solid_capstyle="butt")
         below.plot(claim.effect, row, "o", color=colours[claim.verdict])
         for border in (claim.border_low, claim.border_high):
             if np.isfinite(border):
                 below.plot([border, border], [row - 0.4, row + 0.4], color="black", linewidth=1)
-    below.set_yticks(range(len(claims)), claims.claim.astype(str) + "  " + claims.reading, fontsize="x-small")
-    below.set(xlabel="Effect, and its interval; tick: the border of what is claimed", title="Its claims")
-    below.set_xscale("symlog", linthresh=0.01)
+    below.set_yticks(range(len(claims)), readings, fontsize="x-small")
+    below.set(xlabel="Effect", title="Its claims\n")
+    below.text(
+        0.5, 1.005, "bar: the effect's interval; tick: the border of what is claimed",
+        transform=below.transAxes, ha="center", fontsize="small",
+    )  # fmt: skip
     for axes in (above, below):
+        axes.set_xscale("symlog", linthresh=0.01)
+        axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
+        axes.margins(y=0.02)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
     handles = [

@@ -24,7 +24,7 @@ def test_a_peer_learns_as_the_engine_does(peer):
     parts = data.load("digits").parts
     [expected] = contest.engine(contest._nets(1), "digits")(STEPS)
     [found] = getattr(peers, peer)((parts["train"], parts["validation"]), 1, 1)(STEPS)
-    assert expected > 0.9 and found == pytest.approx(expected, abs=0.05)
+    assert expected > 0.85 and found == pytest.approx(expected, abs=0.05)
 
 
 def test_bench_writes_one_json_object():

@@ -6,7 +6,8 @@ import time
 
 from bsn import environment
 from bsn.benchmark import contest, sweeps
-from bsn.data import resolve
+from bsn.data import load, resolve
+from bsn.errors import InputError
 from bsn.threads import thread_count
 
 VERSIONS = ("numpy", "numba", "scipy", "tensorflow", "keras", "torch", "jax")
@@ -16,8 +17,13 @@ CHAPTER = "bsn.run, a chapter: 2 estimators x 3 rates"
 def measure(dataset, rounds, steps):
     """Run the whole benchmark; lines on stderr tell what is running."""
     dataset = resolve(dataset)
+    data = load(dataset)  # what is wrong with it is said before anything starts
+    if data.classes != 10:
+        raise InputError(
+            f"bench: {dataset} has {data.classes} classes; allowed: data of 10, as the peers have"
+        )
     start = sweeps.start(dataset)
-    limit = sweeps.product_limit()
+    limit = sweeps.product_limit(data)
     results, absent = contest.contest(dataset, rounds, steps, _say)
     rates = {result["name"]: result["rate"] for result in results}
     jax = [rate for name, rate in rates.items() if name.startswith("JAX")]
