@@ -195,7 +195,8 @@ def test_the_books_record_is_whole():
     counts = table.groupby(["experiment", "label"]).seed.nunique()
     assert len(counts) == len(settings) and (counts == 10).all()
     assert {made["semantics"] for made in experiments.book_rows()} == {record.SEMANTICS}
-    assert table[table.label == "Pass-through, 1.0"].diverged.eq("true").all()
+    assert table[table.label == "Pass-through, 1.0"].diverged.eq("true").any()
+    assert table[table.label == "REINFORCE, 0.3, 4 layers"].diverged.eq("true").all()
     assert experiments.RECORD.stat().st_size < 4 * 2**20
 
 
@@ -205,7 +206,7 @@ def test_record_on_the_command_line(folder):
     listed = run_bsn("record", "--csv")
     assert listed.returncode == 0 and listed.stdout.startswith(",".join(experiments.CSV) + "\n")
     assert listed.stdout.count("\n") == 1 + 10 * len(experiments.table())
-    assert ",true,false," in listed.stdout and "True" not in listed.stdout
+    assert ",false,mnist,1,20," in listed.stdout and ",true," in listed.stdout and "True" not in listed.stdout
     told = run_bsn("record", "--build", **environment)
     assert told.returncode == 0 and "this build's record: 1 nets" in told.stdout
     nothing = run_bsn("record", "--adopt", **environment)

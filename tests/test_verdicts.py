@@ -12,8 +12,13 @@ CLAIMS = pd.read_csv(verdicts.BOOK / "claims.csv")
 
 def test_intervals_against_values_from_a_table():
     """Student's t for 2 degrees of freedom and 95 % is 4.303."""
-    low, high = verdicts.prediction_interval([1, 2, 3])
-    assert (low, high) == pytest.approx((2 - 4.3027 * np.sqrt(4 / 3), 2 + 4.3027 * np.sqrt(4 / 3)), rel=1e-4)
+    low, high = verdicts.prediction_interval([0.4, 0.5, 0.6])
+    assert (low, high) == pytest.approx(
+        (0.5 - 0.43027 * np.sqrt(4 / 3), 0.5 + 0.43027 * np.sqrt(4 / 3)), rel=1e-2
+    )
+    assert high - 0.5 == pytest.approx(0.43027 * np.sqrt(4 / 3), rel=1e-4)
+    low, high = verdicts.prediction_interval([0.1, 0.5, 0.9])
+    assert (low, high) == (0, 1)  # accuracies end there
     low, high = verdicts.mean_interval([1, 2, 3])
     assert (low, high) == pytest.approx((2 - 4.3027 / np.sqrt(3), 2 + 4.3027 / np.sqrt(3)), rel=1e-4)
 
