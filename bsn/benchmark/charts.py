@@ -37,17 +37,24 @@ def rates(report):
 
 
 def growth(report):
-    """Seconds of a call as one thing grows, on logarithmic axes, with a line of proportional growth."""
+    """Seconds of a call as one thing grows, with a line of proportional growth, and the memory."""
     use_style()
     frame = pd.DataFrame(report["growth"])
-    figure, axes = plt.subplots(2, 2, figsize=(7.2, 6), layout="constrained")
-    for place, name in zip(axes.flat, ("nets", "steps", "width", "depth")):
+    figure, axes = plt.subplots(3, 2, figsize=(7.2, 8.4), layout="constrained")
+    for place, name in zip(axes.flat, AXES):
         part = frame[frame.grows == name]
         sns.lineplot(part, x="value", y="seconds", marker="o", ax=place)
         last = part.iloc[-1]
-        place.plot(part.value, last.seconds * part.value / last.value, "k--", linewidth=1)
-        place.set(xscale="log", yscale="log", xlabel=AXES[name], ylabel="Seconds a call")
-        place.set_xticks(part.value, part.value.astype(str))
+        shape = part.value / last.value
+        place.plot(part.value, last.seconds * (1 / shape if name == "threads" else shape), "k--", linewidth=1)
+        place.set(xscale="log", yscale="log", ylabel="Seconds a call")
+    nets = frame[frame.grows == "nets"]
+    sns.lineplot(nets, x="value", y="memory", marker="o", ax=axes.flat[-1])
+    axes.flat[-1].set(xscale="log", ylim=(0, None), ylabel="Peak memory, MiB")
+    for place, name in zip(axes.flat, [*AXES, "nets"]):
+        values = frame.value[frame.grows == name]
+        place.set_xticks(values, values.astype(str))
+        place.set_xlabel(AXES[name])
         place.minorticks_off()
     figure.suptitle("Dashed: in proportion, through the last point")
     return figure
