@@ -5,7 +5,7 @@ import os
 
 import pandas as pd
 
-from bsn import record, training
+from bsn import record
 from bsn.errors import InputError
 from bsn.paths import EXPERIMENTS, RECORD, ROOT
 from bsn.spec import Spec
@@ -15,6 +15,7 @@ SETTINGS = [
     "train_mode", "eval_mode", "stable_loss", "train_on", "evaluate_on", "epochs",
 ]  # fmt: skip
 STEPS_PER_EPOCH = 1001  # the post
+EARLY = 3  # epochs that tell how fast a net learns
 LEAST_SEEDS = 10  # of the book's record
 CSV = [
     "experiment", "label", "estimator", "hidden", "learning_rate", "slope_rate", "slope_in_training",
@@ -50,27 +51,46 @@ def rows(build=False):
     return record.read_all(record.folder() or "") if build else book_rows()
 
 
+def measures(kept):
+    """What is compared of recorded nets, given as rows of `bsn.record`.
+
+    Returns:
+        A DataFrame, a row a net and experiment it belongs to, in the order of the experiments:
+        `experiment`, `label`, `published`, `SETTINGS`, `dataset`, `seed`, `final` (accuracy after the last
+        epoch), `training` (at the last record), `early` (mean validation accuracy over the first
+        three epochs), `early training` (the same of the training accuracy), `gap` (training less
+        validation accuracy at the last record), `diverged`, `seconds`.
+    """
+    apart = []
+    for made in kept:
+        points = pd.DataFrame({name: made[name] for name in ("after_epoch", "metric", "value")})
+        by_metric = {name: points[points.metric == name] for name in ("training", "validation", "epoch")}
+        soon = {name: part.value[part.after_epoch < EARLY].mean() for name, part in by_metric.items()}
+        last = {name: part.value.iloc[-1] for name, part in by_metric.items()}
+        fields = (*SETTINGS, "steps_per_epoch", "dataset", "seed", "seconds")
+        apart.append(
+            {name: made[name] for name in fields}
+            | {"final": last["epoch"], "training": last["training"], "early": soon["validation"]}
+            | {"early training": soon["training"], "gap": last["training"] - last["validation"]}
+            | {"diverged": made["diverged_step"] >= 0}
+        )
+    found = pd.DataFrame(apart)
+    found = found[found.steps_per_epoch == STEPS_PER_EPOCH].drop(columns="steps_per_epoch")
+    found = found.merge(table().reset_index(names="order"), on=SETTINGS)
+    return found.sort_values(["order", "dataset", "seed"], ignore_index=True).drop(columns="order")
+
+
 def nets(build=False):
     """A row a net and experiment it belongs to, with the columns `CSV`, in the order of the experiments."""
     kept = rows(build)
     if not kept:
         return pd.DataFrame(columns=CSV)
-    finals = training.final_accuracies(record.curves(kept)).rename(
-        columns={"final": "final_validation_accuracy"}
-    )
-    finals["final_training_accuracy"] = [_last_training(made) for made in kept]
-    finals["diverged"] = finals.diverged_step >= 0
-    order = table().reset_index(names="order")
-    finals = finals[finals.steps_per_epoch == STEPS_PER_EPOCH]
-    found = finals.merge(order, on=SETTINGS).sort_values(["order", "dataset", "seed"])
+    names = {"final": "final_validation_accuracy", "training": "final_training_accuracy"}
+    found = measures(kept).rename(columns=names)
     found["experiment"] = found.experiment.str[0]
     for name in ("slope_in_training", "stable_loss", "diverged"):
         found[name] = found[name].map({True: "true", False: "false"})
-    return found[CSV].reset_index(drop=True)
-
-
-def _last_training(made):
-    return [value for metric, value in zip(made["metric"], made["value"]) if metric == "training"][-1]
+    return found[CSV]
 
 
 def summary(build=False):

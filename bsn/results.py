@@ -69,9 +69,9 @@ def recorded(curves):
     """The book's record of the settings in `curves`: their curves at all its seeds, with the same labels."""
     settings = [*experiments.SETTINGS, "steps_per_epoch"]
     labels = curves.drop_duplicates("label")[[*settings, "label"]]
-    if not experiments.book_rows():
-        return curves.iloc[:0]
-    return record.curves(experiments.book_rows()).merge(labels, on=settings)
+    wanted = set(labels[settings].itertuples(index=False, name=None))
+    kept = [made for made in experiments.book_rows() if tuple(made[name] for name in settings) in wanted]
+    return record.curves(kept).merge(labels, on=settings) if kept else curves.iloc[:0]
 
 
 def against_published(curves, experiment):

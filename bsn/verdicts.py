@@ -17,7 +17,6 @@ from bsn.paths import BOOK
 LEVEL = 0.95
 AGREES, DIFFERS = "agrees", "differs"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-EARLY = 3  # epochs that tell how fast a net learns
 
 
 def prediction_interval(values, level=LEVEL):
@@ -59,35 +58,8 @@ def claim_verdict(effects, low, high, level):
     return UNDECIDED
 
 
-def measures(rows):
-    """What verdicts compare, of each recorded net.
-
-    Returns:
-        A DataFrame, a row a net and experiment it belongs to: `experiment`, `label`, `published`,
-        `seed`, `final` (accuracy after the last epoch), `early` (mean validation accuracy over the first
-        three epochs), `early training` (the same of the training accuracy), `gap` (training less
-        validation accuracy at the last record), `diverged`, `seconds`.
-    """
-    apart = []
-    for made in rows:
-        points = pd.DataFrame({name: made[name] for name in ("after_epoch", "metric", "value")})
-        by_metric = {name: points[points.metric == name] for name in ("training", "validation", "epoch")}
-        soon = {name: part.value[part.after_epoch < EARLY].mean() for name, part in by_metric.items()}
-        last = {name: part.value.iloc[-1] for name, part in by_metric.items()}
-        apart.append(
-            {name: made[name] for name in (*experiments.SETTINGS, "steps_per_epoch", "seed", "seconds")}
-            | {"final": last["epoch"], "early": soon["validation"], "early training": soon["training"]}
-            | {"gap": last["training"] - last["validation"], "diverged": made["diverged_step"] >= 0}
-        )
-    settings = experiments.table().reset_index(names="order")
-    found = pd.DataFrame(apart)
-    found = found[found.steps_per_epoch == experiments.STEPS_PER_EPOCH]
-    found = found.merge(settings, on=experiments.SETTINGS)
-    return found.sort_values(["order", "seed"]).drop(columns=["order", "steps_per_epoch"])
-
-
 def numbers(found, level=LEVEL):
-    """The post's numbers against `measures`: a row each, with mean, prediction interval and verdict."""
+    """The post's numbers against `bsn.experiments.measures`: with intervals and verdicts."""
     rows = []
     for (experiment, label), nets in found[found.published.notna()].groupby(
         ["experiment", "label"], sort=False
@@ -103,7 +75,7 @@ def numbers(found, level=LEVEL):
 
 
 def claims(found, level=LEVEL):
-    """The post's claims, from `book/claims.csv`, against `measures`: a row a reading.
+    """The post's claims, from `book/claims.csv`, against `bsn.experiments.measures`: a row a reading.
 
     Columns: `claim` (its number), `reading`, `effect` (mean over seeds), `low` and `high` (its interval, for
     all readings together), `border_low`, `border_high` (between which the claim says
@@ -135,10 +107,10 @@ def _values(found, name, measure):
 
 
 def book_measures():
-    """`measures` of the book's record."""
+    """`bsn.experiments.measures` of the book's record."""
     kept = experiments.book_rows()
     if not kept:
         raise InputError(
             "verdicts: the book has no record (book/record.parquet); bsn record --adopt makes one"
         )
-    return measures(kept)
+    return experiments.measures(kept)

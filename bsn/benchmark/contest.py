@@ -11,11 +11,11 @@ import time
 
 from bsn import data as datasets
 from bsn import record
+from bsn.benchmark.peers import LEARNING_RATE
 from bsn.errors import InputError
 from bsn.spec import Spec
 
 SEED = 1
-RATE = 0.3
 ROUND_SECONDS = 1.5
 
 # name -> (what it needs installed, what trains it, numbers of nets)
@@ -36,7 +36,7 @@ ENGINE = {
 
 def _nets(count, **fields):
     fields = {"estimator": "sigmoid-adjusted", "seed": SEED, **fields}
-    return [dict(fields, learning_rate=RATE * (1 + i / 64)) for i in range(count)]
+    return [dict(fields, learning_rate=LEARNING_RATE * (1 + i / 64)) for i in range(count)]
 
 
 def contestants():

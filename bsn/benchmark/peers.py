@@ -25,9 +25,9 @@ def _batches(examples, seed):
 
 def keras_fit(data, nets, seed):
     """`Model.fit` with a callback that evaluates."""
-    import keras
+    from bsn import BinaryStochastic  # before Keras: it imports TensorFlow without its noise
 
-    from bsn import BinaryStochastic
+    import keras  # isort: skip
 
     keras.utils.set_random_seed(seed)
     (x, labels), (eval_x, eval_labels) = data

@@ -11,7 +11,8 @@ import time
 import numpy as np
 
 from bsn import network, sparse, training
-from bsn.benchmark.contest import RATE, SEED, peak_memory
+from bsn.benchmark.contest import SEED, peak_memory
+from bsn.benchmark.peers import LEARNING_RATE
 from bsn.record import FOLDER_VARIABLE
 from bsn.spec import BATCH, RECORD_EVERY, Spec
 from bsn.threads import VARIABLE, thread_count
@@ -33,8 +34,8 @@ bsn.run([bsn.Spec(estimator="sigmoid-adjusted", learning_rate=0.3, dataset=sys.a
 def _specs(dataset, nets, hidden, steps):
     return [
         Spec(
-            estimator="sigmoid-adjusted", learning_rate=RATE * (1 + i / 256), hidden=hidden, seed=SEED,
-            dataset=dataset, epochs=1, steps_per_epoch=steps,
+            estimator="sigmoid-adjusted", learning_rate=LEARNING_RATE * (1 + i / 256), hidden=hidden,
+            seed=SEED, dataset=dataset, epochs=1, steps_per_epoch=steps,
         )
         for i in range(nets)
     ]  # fmt: skip
@@ -86,7 +87,7 @@ def profile(dataset, steps):
     while len(whole_noise) < len(evaluated.labels):
         whole_noise = np.concatenate([whole_noise, whole_noise])
     settings = np.ones(PROFILED_NETS, np.float32), np.full(PROFILED_NETS, True)  # slope 1, stochastic
-    rate, diverged = np.full(PROFILED_NETS, RATE, np.float32), np.full(PROFILED_NETS, -1)
+    rate, diverged = np.full(PROFILED_NETS, LEARNING_RATE, np.float32), np.full(PROFILED_NETS, -1)
     moments, code = network.initial_moments(PROFILED_NETS, 100), network.CODES["sigmoid-adjusted"]
     out = np.empty((BATCH, first.shape[1]), np.float32)
     delta = np.zeros_like(out)
