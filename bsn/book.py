@@ -21,6 +21,7 @@ from bsn.spec import RULES, check
 EXECUTED = BUILD / "executed"
 SOURCE = BUILD / "book"
 SITE = BUILD / "html"
+STATIC = "_static"  # a page's own scripts and styles
 SHORT = {"epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200}
 PROFILES = {
     "smoke": {"dataset": "digits", "seeds": [1], **SHORT},
@@ -32,12 +33,12 @@ JOBS = 2  # chapters at once: a kernel's start-up and compilation use one core
 
 
 def chapters():
-    """The book's notebooks, name -> path, in the order of the table of contents."""
+    """The book's notebooks, name -> path, in the order of the table of contents; not its Markdown pages."""
     import yaml
 
     toc = yaml.safe_load(TOC.read_text())
     files = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
-    return {name: BOOK / f"{name}.ipynb" for name in files}
+    return {name: BOOK / f"{name}.ipynb" for name in files if not (BOOK / f"{name}.md").exists()}
 
 
 def build(profile="quick", dataset="auto", names=None, parameters=()):
@@ -307,7 +308,7 @@ def _site(known, failures):
     import yaml
 
     shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml"))
+    shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml", STATIC))
     executed = {name: EXECUTED / f"{name}.ipynb" for name in known}
     executed = {name: path for name, path in executed.items() if path.exists()}
     for name, path in known.items():
@@ -316,6 +317,8 @@ def _site(known, failures):
         else:
             _write_without_results(path, SOURCE / f"{name}.ipynb")
     config = yaml.safe_load(CONFIG.read_text())
+    # not from the source folder, where Jupyter Book would load every script on every page
+    config["sphinx"]["config"]["html_static_path"] = [str(BOOK / STATIC)]
     notice = _notice(executed, failures)
     if notice:
         config["html"]["announcement"] = notice
