@@ -155,7 +155,7 @@
 
   function format(x) {
     if (Math.abs(x) < 1e-12) return "0";
-    if (Math.abs(x) >= 1e-3) return minus(x.toPrecision(3));
+    if (Math.abs(x) >= 1e-4) return minus(x.toPrecision(3));
     const [digits, power] = x.toExponential(1).split("e-");
     return `${minus(digits)} × 10⁻${[...power].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}`;
   }
@@ -336,7 +336,8 @@
     draw("histogram", 240, `Histogram of ${gradients.length} gradient estimates. Exact gradient ${
       format(exact)}, estimator’s mean ${format(mean)}, mean of the draws ${
       measured(drawn.mean, drawn.meanError)}`,
-    grid + bars + upright("mean", mean) + upright("exact", exact) + names
+    grid + bars + upright("halo", mean) + upright("halo", exact) + upright("mean", mean)
+      + upright("exact", exact) + names
       + path("sampled", `M${from} ${line}H${to}M${from} ${line - 4}v8M${to} ${line - 4}v8`)
       + `<circle class="pg-dot" cx="${x(drawn.mean)}" cy="${line}" r="4"/>`);
   }
