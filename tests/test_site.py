@@ -2,12 +2,16 @@
 
 import pathlib
 import re
+import shutil
+import subprocess
 import urllib.parse
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import run_bsn
 
 from bsn import book
+from bsn import site as site_builder
 from bsn.figures import style
 
 VIEWS = [(width, theme) for width in (1280, 390) for theme in ("light", "dark")]
@@ -148,7 +152,10 @@ def test_equations_are_drawn_by_the_browser(site, browser):
         assert page.evaluate("document.fonts.check('16px \"BSN Math\"', '\\u{1D434}')")
         assert [one.text_content() for one in page.locator(".eqno").all()] == [f"({n})" for n in range(1, 6)]
         assert page.locator("math").first.bounding_box()["height"] > 8
-        assert visit.page.locator("merror").count() == 0
+        assert page.locator("merror").count() == 0
+    for name in site_pages():
+        equations = re.findall(r"<math.*?</math>", (site / f"{name}.html").read_text(), re.S)
+        assert not [one for one in equations if "&amp;" in one or "&#x0005C;" in one]  # TeX left over
 
 
 def test_the_whole_site_is_light_and_names_no_other_host_to_load_from(site):
@@ -168,3 +175,39 @@ def test_notebooks_can_be_downloaded_from_their_pages(site, browser):
         for kind in ("", "-executed"):
             target = f"downloads/{name}{kind}.ipynb"
             assert f'href="{target}"' in text and (site / target).exists()
+
+
+@pytest.mark.parametrize(
+    "remote, address",
+    [
+        ("https://github.com/someone/bsn.git", "https://github.com/someone/bsn"),
+        ("git@github.com:someone/bsn-book.git", "https://github.com/someone/bsn-book"),
+        ("ssh://git@github.com/someone/bsn", "https://github.com/someone/bsn"),
+        ("/srv/git/bsn.git", None),
+        ("https://elsewhere.example/someone/bsn.git", None),
+        (None, None),
+    ],
+)
+def test_launch_buttons_only_where_the_address_is_known(tmp_path, monkeypatch, remote, address):
+    """From the git remote: Binder and Colab can reach that host, and no other is guessed."""
+    subprocess.run(["git", "init", "-q", "-b", "trunk", tmp_path], check=True)
+    if remote:
+        subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", remote], check=True)
+    monkeypatch.setattr(site_builder, "ROOT", tmp_path)
+    assert site_builder.repository() == (address and (address, "main"))
+
+
+def test_the_launch_buttons_on_a_page(checkout, smoke, tmp_path):
+    """The site of the same results, in a checkout with a remote: each chapter can be opened elsewhere."""
+    copy = tmp_path / "copy"
+    shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("html", "book.tmp"))
+    subprocess.run(["git", "init", "-q", "-b", "main", copy], check=True)
+    remote = ["remote", "add", "origin", "https://github.com/someone/bsn"]
+    subprocess.run(["git", "-C", copy, *remote], check=True)
+    ran = run_bsn("build", "--profile", "smoke", "--chapter", "estimators", cwd=copy, PYTHONPATH=str(copy))
+    assert ran.returncode == 0, ran.stderr
+    page = (copy / "_build" / "html" / "experiment_2.html").read_text()
+    assert "https://mybinder.org/v2/gh/someone/bsn/main" in page and "book/experiment_2.ipynb" in page
+    assert "https://colab.research.google.com/github/someone/bsn/blob/main/book/experiment_2.ipynb" in page
+    assert "git clone https://github.com/someone/bsn repo" in page
+    assert "mybinder.org" not in (checkout / "_build" / "html" / "experiment_2.html").read_text()

@@ -32,13 +32,13 @@ def build(chapters, failures):
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml", STATIC))
     (SOURCE / "_themes").mkdir()
     (SOURCE / "_themes" / "figures.css").write_text(style.css())
-    executed, files = {}, {}
+    executed, files, known = {}, {}, repository()
     for name, path in chapters.items():
         made = EXECUTED / f"{name}.ipynb"
         files[f"{pages.DOWNLOADS}/{name}.ipynb"] = path.read_text()
         if made.exists():
             executed[name] = nbformat.read(made, as_version=4)
-            notebook, more = pages.page(executed[name], name)
+            notebook, more = pages.page(executed[name], name, known and known[0])
             files |= more
             files[f"{pages.DOWNLOADS}/{name}-executed.ipynb"] = made.read_text()
         else:
@@ -50,7 +50,8 @@ def build(chapters, failures):
         config["html"]["announcement"] = notice
     # not within the source folder, where Jupyter Book would load every script on every page
     config["sphinx"]["config"]["html_static_path"] = [str(BOOK / STATIC), "_themes"]
-    _launch(config)
+    if known:
+        add_launch_buttons(config, *known)
     written = SOURCE / "_config.yml"
     written.write_text(yaml.safe_dump(config))
     print("bsn: building the site ...", file=sys.stderr)
@@ -107,12 +108,8 @@ def repository():
     return match and (f"https://{match[1]}/{match[2]}", branch if branch not in ("", "HEAD") else "main")
 
 
-def _launch(config):
-    """Buttons to Binder and Colab, and to the source, where the repository's address is known."""
-    known = repository()
-    if not known:
-        return
-    address, branch = known
+def add_launch_buttons(config, address, branch):
+    """Buttons to Binder and Colab, and to the source."""
     config["repository"] = {"url": address, "branch": branch, "path_to_book": "book"}
     config["launch_buttons"] = {
         "notebook_interface": "jupyterlab",

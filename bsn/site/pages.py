@@ -11,12 +11,13 @@ from bsn.results import TRAINING
 DOWNLOADS = "downloads"
 
 
-def page(executed, name):
+def page(executed, name, address=None):
     """The notebook of a page, and its files.
 
     Args:
         executed: the notebook as papermill left it.
         name: of the chapter.
+        address: of the repository on the web, where it has one.
 
     Returns:
         The notebook to build, and a dict: path below the site -> text.
@@ -40,11 +41,11 @@ def page(executed, name):
             cell.outputs = kept
     lines = notebook.cells[0].source.split("\n")
     assert lines[0].startswith("# "), name
-    notebook.cells[0].source = "\n".join([lines[0], "", _head(executed, name, spent), *lines[1:]])
+    notebook.cells[0].source = "\n".join([lines[0], "", _head(executed, name, spent, address), *lines[1:]])
     return notebook, files
 
 
-def _head(executed, name, spent):
+def _head(executed, name, spent, address):
     """Run times and downloads, under the title."""
     seconds = executed.metadata.papermill.duration
     nets, cost = sum(one["nets"] for one in spent), sum(one["core_seconds"] for one in spent)
@@ -55,7 +56,10 @@ def _head(executed, name, spent):
         run = f"This build took {_time(seconds)}; no nets are trained here."
     links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>notebook</a>']
     links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>with its results</a>')
-    return f'```{{raw}} html\n<p class="bsn-head">{html.escape(run)} Download: {", ".join(links)}.</p>\n```\n'
+    text = f"{html.escape(run)} Download: {', '.join(links)}."
+    if address:
+        text += f" In Colab, first: <code>!git clone {address} repo &amp;&amp; pip install -e repo</code>."
+    return f'```{{raw}} html\n<p class="bsn-head">{text}</p>\n```\n'
 
 
 def _time(seconds):
