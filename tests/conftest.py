@@ -12,13 +12,31 @@ from playwright.sync_api import sync_playwright
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_browser():
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def pytest_collection_modifyitems(config, items):
-    """Tests that need MNIST fail in CI where it is missing, and are left out elsewhere."""
-    if os.environ.get("BSN_MNIST_DIR") or os.environ.get("CI"):
-        return
-    unavailable = [item for item in items if "mnist_dir" in getattr(item, "fixturenames", ())]
-    config.hook.pytest_deselected(items=unavailable)
-    items[:] = [item for item in items if item not in unavailable]
+    """Tests that need MNIST or a browser fail in CI where it is missing, and are left out elsewhere."""
+    missing = set()
+    if not os.environ.get("CI"):
+        missing |= set() if os.environ.get("BSN_MNIST_DIR") else {"mnist_dir"}
+        missing |= set() if find_browser() else {"browser"}
+    unavailable = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
+    if unavailable:
+        config.hook.pytest_deselected(items=unavailable)
+        items[:] = [item for item in items if item not in unavailable]
+        wanted = {
+            "mnist_dir": "BSN_MNIST_DIR is not set",
+            "browser": f"none of {', '.join(BROWSERS)} is installed",
+        }
+        print(
+            f"left out: {len(unavailable)} tests, since "
+            + " and ".join(wanted[name] for name in sorted(missing))
+        )
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +89,8 @@ def site(smoke):
 
 @pytest.fixture(scope="session")
 def browser():
-    known = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, known)), None)
-    assert path, f"these tests need a browser: install one of {', '.join(known)}"
+    path = find_browser()
+    assert path, f"CI must install one of {', '.join(BROWSERS)}"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
