@@ -19,7 +19,7 @@ from bsn.spec import RULES, check
 SHORT = {"epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200}
 PROFILES = {
     "smoke": {"dataset": "digits", "seeds": [1], **SHORT},
-    "quick": {"seeds": [1]},
+    "quick": {"seeds": [0]},  # none of the record's
     "full": {"seeds": list(range(1, 11))},
 }
 LAST = "making"  # reads how long the others took

@@ -67,10 +67,11 @@ def _tell_cost(curves):
 def on_claims(*wanted):
     """The record's verdicts on those claims of the post, for a page: a row a reading."""
     claims = verdicts.scorecard()[1]
-    shown = claims[claims.claim.isin(wanted)].copy()
+    shown = claims[claims.claim.isin(wanted)].rename(columns={"second": "second seeds"})
     shown["interval"] = [f"{low:+.4f} to {high:+.4f}" for low, high in zip(shown.low, shown.high)]
-    shown = shown[["claim", "reading", "effect", "interval", "verdict"]]
-    return shown.style.hide(axis="index").format({"effect": "{:+.4f}"})
+    shown = shown[["claim", "reading", "effect", "interval", "record", "second seeds", "verdict"]]
+    styled = shown.style.hide(axis="index").set_properties(["interval"], **{"white-space": "nowrap"})
+    return styled.format({"effect": "{:+.4f}"})
 
 
 def book_file(parameter, name):
@@ -166,4 +167,5 @@ def show(table):
         for inside, seeds in zip(table.inside, table.seeds)
     ]
     shown["diverged"] = [f"{diverged} of {seeds}" for diverged, seeds in zip(table.diverged, table.seeds)]
-    return shown.rename_axis(None).fillna("–").style
+    nowrap = ["95 % for one run", "inside", "diverged"]
+    return shown.rename_axis(None).fillna("–").style.set_properties(nowrap, **{"white-space": "nowrap"})

@@ -186,7 +186,7 @@ RULES |= {
     "reinforce_learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
     "failing_learning_rate": RULES["learning_rate"],
     "failing_epochs": RULES["epochs"],
-    "sigmoid_learning_rate": RULES["learning_rate"],
+    "sigmoid_learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
     "samples": (lambda v: _integer(v, 1), "a whole number from 1"),
     "slopes": (_list_of("slope_rate"), "a list of different numbers above 0"),
 }

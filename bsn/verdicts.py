@@ -123,17 +123,23 @@ def scorecard(level=LEVEL):
     """The book's numbers and claims with the verdicts of both sets of seeds.
 
     Returns:
-        `numbers` and `claims` of the book's record, each with `second`, the verdict of the second set of
-        seeds, and `flips`, whether that differs from the record's own; `verdict` is then undecided.
+        `numbers` and `claims` of the book's record, each with `record` and `second`, the verdicts of the
+        record's own and of the second set of seeds at 95 %, and `flips`, whether these differ; `verdict` is
+        then undecided.
     """
     found = book_measures()
     tables = numbers(found, level), claims(found, level)
-    second = pd.read_csv(SECOND_SEEDS)
+    second = second_seeds()
     for table, own in zip(tables, (numbers(found), claims(found))):
         verdict = [_second_verdict(second, key) for key in _keys(own)]
-        table["second"], table["flips"] = verdict, own.verdict != verdict
+        table["record"], table["second"], table["flips"] = own.verdict, verdict, own.verdict != verdict
         table.loc[table.flips, "verdict"] = UNDECIDED
     return tables
+
+
+def second_seeds():
+    """What `confirm` has kept: key, mean, low, high, seeds, verdict, first_seed, last_seed."""
+    return pd.read_csv(SECOND_SEEDS)
 
 
 @functools.cache
@@ -177,7 +183,9 @@ def confirm():
     columns = ["key", "mean", "low", "high", "seeds", "verdict"]
     tables = [table.assign(key=_keys(table)) for table in (numbers(found), claims(found))]
     tables[1] = tables[1].rename(columns={"effect": "mean"})
-    pd.concat([table[columns] for table in tables]).to_csv(SECOND_SEEDS, index=False, float_format="%.6f")
+    kept = pd.concat([table[columns] for table in tables])
+    kept = kept.assign(first_seed=min(other), last_seed=max(other))
+    kept.to_csv(SECOND_SEEDS, index=False, float_format="%.6f")
     both = pd.concat([table.assign(key=_keys(table)) for table in scorecard()])
     same = (~both.flips).sum()
     lines = [f"{same} of {len(both)} verdicts are the same at the seeds {min(other)} to {max(other)}"]

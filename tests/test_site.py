@@ -1,5 +1,6 @@
 """The built site in a real browser, opened from the file system: every page, both themes, two widths."""
 
+import html
 import pathlib
 import re
 import shutil
@@ -9,6 +10,7 @@ import urllib.parse
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import run_bsn
+from fontTools.ttLib import TTFont
 
 from bsn import book
 from bsn import site as site_builder
@@ -103,6 +105,14 @@ def test_figures_follow_the_theme(site, browser, name):
                     })"""
                 )
                 assert min(sizes) > 8.5  # pixels
+                outside = words.evaluate_all(
+                    """all => all.filter(one => {
+                        const text = one.getBoundingClientRect();
+                        const whole = one.ownerSVGElement.getBoundingClientRect();
+                        return text.left < whole.left - 2 || text.right > whole.right + 2;
+                    }).map(one => one.textContent)"""
+                )
+                assert not outside
             links = visit.page.locator(".bsn-figure figcaption a").all()
             assert len(links) == figures.count()
             for link in links:
@@ -156,6 +166,11 @@ def test_equations_are_drawn_by_the_browser(site, browser):
     for name in site_pages():
         equations = re.findall(r"<math.*?</math>", (site / f"{name}.html").read_text(), re.S)
         assert not [one for one in equations if "&amp;" in one or "&#x0005C;" in one]  # TeX left over
+        written = html.unescape("".join(re.sub(r"<[^>]*>", "", one) for one in equations))
+        drawn = set(written) | {"√"} if "<msqrt" in "".join(equations) else set(written)
+        assert drawn <= {chr(code) for code in TTFont(site / "_static" / "bsn-math.woff").getBestCmap()} | {
+            "\u2061"
+        }
 
 
 def test_the_whole_site_is_light_and_names_no_other_host_to_load_from(site):

@@ -140,7 +140,7 @@ def test_the_second_seeds_contradict_nothing():
     """Some verdicts are undecided by one of the two sets; no claim holds by one and fails by the other."""
     numbers, claims = verdicts.scorecard()
     flips = pd.concat([numbers.flips, claims.flips])
-    assert len(flips) == 22 + len(CLAIMS) and flips.mean() <= 0.1
+    assert len(flips) == 22 + len(CLAIMS) and flips.mean() <= 0.12
     own = verdicts.claims(verdicts.book_measures()).verdict
     assert not ((own == HOLDS) & (claims.second == FAILS) | (own == FAILS) & (claims.second == HOLDS)).any()
     for table, allowed in ((numbers, {AGREES, DIFFERS}), (claims, {HOLDS, FAILS, UNDECIDED})):

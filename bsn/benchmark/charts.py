@@ -29,7 +29,7 @@ def rates(report):
     axes.axvline(limit, color=INK, linestyle="--", linewidth=1.2)
     axes.text(limit, -0.9, "dense products alone ", ha="right", va="top")
     name_rows(axes, [one["name"].replace(": ", ":\n") for one in ranked])
-    axes.set(xlabel="Net-steps a second: bar median, line slowest to fastest round", ylim=(-1.6, len(ranked)))
+    axes.set(xlabel="Net-steps a second (line: slowest to fastest)", ylim=(-1.6, len(ranked)))
     axes.grid(axis="y", visible=False)
     said = "; ".join(f"{one['name']} {one['rate']:,.0f}" for one in ranked[::-1])
     text = f"Net-steps a second: {said}. Dense products alone would allow {limit:,.0f}."
@@ -54,9 +54,11 @@ def growth(report):
             linewidth=1,
         )
         place.set(xscale="log", yscale="log", ylabel="Seconds a call")
+        ends = part.seconds.iloc[[0, -1]].round(1)
+        place.set_yticks(ends, ends.astype(str))
     nets = frame[frame.grows == "nets"]
     sns.lineplot(nets, x="value", y="memory", marker="o", ax=axes.flat[-1])
-    axes.flat[-1].set(xscale="log", ylim=(0, None), ylabel="Peak memory, MiB")
+    axes.flat[-1].set(xscale="log", ylim=(0, 1.1 * nets.memory.max()), ylabel="Peak memory, MiB")
     for place, name in zip(axes.flat, [*AXES, "nets"]):
         values = frame.value[frame.grows == name]
         place.set_xticks(values, values.astype(str))

@@ -69,6 +69,6 @@ def surrogate_derivatives(frame):
         ax=axes,
     )
     axes.set(xlabel="Logit a", ylabel="Factor on the gradient")
-    axes.legend(title=None)
+    axes.legend(title=None, loc="lower left", bbox_to_anchor=(0, 1))
     highest = "; ".join(f"{name} up to {part.value.max():.2f}" for name, part in frame.groupby("curve"))
     return Figure(figure, f"Factor on the gradient by logit: {highest}.", frame)

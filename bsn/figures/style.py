@@ -82,7 +82,14 @@ class Figure:
 
 def _svg(figure):
     written = io.StringIO()
-    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    figure.savefig(
+        written,
+        format="svg",
+        transparent=True,
+        bbox_inches="tight",
+        pad_inches=0.04,
+        metadata={"Date": None, "Creator": None},
+    )
     svg = written.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -25,7 +25,7 @@ def learning_curves(curves, table, title, lowest=0.0):
     labels = list(table.index)
     colours = dict(zip(labels, SERIES * (1 + len(labels) // len(SERIES))))
     wrapped = [textwrap.fill(label, 24) for label in labels]
-    lines = sum(label.count("\n") + 1.35 for label in wrapped)
+    lines = len(labels) * (max(label.count("\n") for label in wrapped) + 1.35)
     figure, (above, below) = subplots(2, height=3.9 + 0.19 * lines, height_ratios=[2.9, 0.5 + 0.19 * lines])
     bands = _bands(curves)
     for label, band in bands.groupby("label"):
@@ -38,7 +38,7 @@ def learning_curves(curves, table, title, lowest=0.0):
     held_out = curves.evaluate_on.iloc[0]
     legend = f"Solid: {held_out}; dotted: training"
     if len(bands):
-        legend += "\nBand: where the book's record (MNIST) expects 95 % of runs"
+        legend += "\nBand: 95 % of runs, by the book's record (MNIST)"
     above.set(xlabel="Training steps", ylabel="Accuracy", title=legend)
     above.set_ylim(lowest, 1.01)
     finals = training.final_accuracies(curves)
@@ -51,9 +51,9 @@ def learning_curves(curves, table, title, lowest=0.0):
             below.barh(row, high - low, left=low, height=0.6, color=colours[labels[row]], alpha=0.2)
     if table.published.notna().any():
         below.scatter(table.published, range(len(labels)), label="published", **PUBLISHED)
-        below.legend(loc="best")
+        below.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.1)
     name_rows(below, wrapped)
-    below.set(xlabel=f"{held_out.capitalize()} accuracy after the last epoch, a dot a seed", ylabel=None)
+    below.set(xlabel=f"{held_out.capitalize()} accuracy after the last epoch", ylabel=None)
     below.margins(y=0.12)
     below.ticklabel_format(axis="x", useOffset=False)
     left, right = below.get_xlim()

@@ -70,7 +70,7 @@ def _math_font(static, pages):
             chr(code), ""
         ):
             wanted.add(code)
-    wanted.add(0x210E)  # italic h
+    wanted |= {0x210E, 0x221A}  # italic h; the root sign, which no character of the text stands for
     font = importlib.resources.files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf"
     with importlib.resources.as_file(font) as path:
         _subset(path, static / MATH_FONT, wanted)

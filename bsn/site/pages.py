@@ -50,10 +50,11 @@ def _head(executed, name, spent, address):
     seconds = executed.metadata.papermill.duration
     nets, cost = sum(one["nets"] for one in spent), sum(one["core_seconds"] for one in spent)
     if nets:
-        run = f"Its {nets} nets take about {_time(cost / 2)} on two cores; this build took {_time(seconds)}"
-        run += f", with {sum(one['trained'] for one in spent)} of them trained in it."
+        trained = sum(one["trained"] for one in spent)
+        run = f"To train from nothing: about {_time(cost / 2)} on two cores. This run: {_time(seconds)}, "
+        run += f"with {trained} trained and {nets - trained} found in this build's record."
     else:
-        run = f"This build took {_time(seconds)}; no nets are trained here."
+        run = f"This run: {_time(seconds)}; no nets are trained here."
     links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>notebook</a>']
     links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>with its results</a>')
     text = f"{html.escape(run)} Download: {', '.join(links)}."
