@@ -6,7 +6,7 @@ import numbers
 
 from bsn.errors import InputError
 
-# The names here and the tables in bsn.estimators agree; a test holds them together. They are
+# What the training knows of the table in bsn.estimators; a test holds the names together. They are
 # repeated so that a spec can be checked without importing TensorFlow.
 ESTIMATORS = (
     "sigmoid",
@@ -75,7 +75,7 @@ class Spec:
     """The settings that determine one trained net.
 
     Attributes:
-        estimator: a name in `bsn.estimators.SAMPLERS` or `SCORE_FUNCTIONS`.
+        estimator: a name in `ESTIMATORS`.
         learning_rate: as the post writes it; gradients are summed over the batch and the loss is
             a tenth of the cross-entropy, so the usual convention's rate is 5 times this.
         hidden: widths of the hidden layers.
