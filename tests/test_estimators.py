@@ -28,12 +28,12 @@ def options(name, logits):
     }.get(name, {})
 
 
-def evaluated(formula, units):
-    return eval(str(formula).replace("^", "**"), {"H": units, "K": K})
+def evaluated(formula, units, count=K):
+    return eval(str(formula).replace("^", "**"), {"H": units, "K": count})
 
 
-def noise_for(name, shape, seed=0):
-    uniforms = evaluated(ESTIMATORS[name].uniforms, shape[-1])
+def noise_for(name, shape, seed=0, count=K):
+    uniforms = evaluated(ESTIMATORS[name].uniforms, shape[-1], count)
     noise = np.random.default_rng(seed).random((max(uniforms, 1), *shape))
     return noise if uniforms > 1 else noise[0]
 
@@ -66,6 +66,21 @@ def test_the_table_counts_the_evaluations_and_says_where_the_derivative_is_taken
     kinds = [kind[0] for kind in entry.derivative.split(", ") if kind]
     assert len(differentiated) == len(kinds)
     assert all(points[kind](x) for kind, x in zip(kinds, differentiated))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_table_counts_the_uniforms(name):
+    """None is missing at the smallest K, and none is idle: another one in its place changes the estimate."""
+    logits, f = tf.constant(np.random.default_rng(3).normal(size=(1, 9, 3))), oracle.Cubic(1, 3)
+    noise = noise_for(name, logits.shape, count=2 if name == "leave-one-out" else 1)
+    found, _ = gradient(name, f, logits, noise, **options(name, logits))
+    assert np.isfinite(found).all()
+    planes = noise if noise.ndim > 3 else noise[None]
+    for at in range(len(planes)):
+        other = planes.copy()
+        other[at] = np.random.default_rng(9).random(logits.shape)
+        changed, _ = gradient(name, f, logits, other.reshape(noise.shape), **options(name, logits))
+        assert np.array_equal(found, changed) == (ESTIMATORS[name].uniforms == 0)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

@@ -48,9 +48,8 @@ def gumbel_rao(logits, noise, slope=1.0, temperature=0.5):
     Its mean is ST-Gumbel's, and so is the bias; its variance is at most ST-Gumbel's, the same for
     K = 1. Evaluates f once, at b, whatever K, and uses its derivative there.
 
-    dy_k/da is taken with the noise fixed, as in ST-Gumbel. The paper's text has the derivative go
-    through the conditional noise too; that would change the mean, which the paper's proposition
-    says it doesn't.
+    dy_k/da is taken with the noise fixed, as in ST-Gumbel and unlike in `relax`. A note in the paper has
+    it go through the conditional noise; the mean would then be another, against its own proposition.
 
     Args:
         logits, slope, temperature: as in `concrete`.
