@@ -1,26 +1,21 @@
-"""Chapters to executed notebooks to site."""
+"""Chapters to executed notebooks, and on to the site."""
 
 import concurrent.futures
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 
 from bsn import threads
 from bsn.errors import InputError
-from bsn.paths import BOOK, BUILD, CONFIG, ROOT, TOC
+from bsn.paths import BOOK, EXECUTED, ROOT, SITE, TOC
 from bsn.progress import FILE_VARIABLE
 from bsn.spec import RULES, check
 
-EXECUTED = BUILD / "executed"
-SOURCE = BUILD / "book"
-SITE = BUILD / "html"
 SHORT = {"epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200}
 PROFILES = {
     "smoke": {"dataset": "digits", "seeds": [1], **SHORT},
@@ -31,13 +26,17 @@ LAST = "making"  # reads how long the others took
 JOBS = 2  # chapters at once: a kernel's start-up and compilation use one core
 
 
-def chapters():
-    """The book's notebooks, name -> path, in the order of the table of contents."""
+def pages():
+    """The names of the book's pages, in the order of the table of contents."""
     import yaml
 
     toc = yaml.safe_load(TOC.read_text())
-    files = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
-    return {name: BOOK / f"{name}.ipynb" for name in files}
+    return [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+
+
+def chapters():
+    """The pages that are notebooks: name -> path."""
+    return {name: BOOK / f"{name}.ipynb" for name in pages() if not (BOOK / f"{name}.md").exists()}
 
 
 def build(profile="quick", dataset="auto", names=None, parameters=()):
@@ -72,8 +71,10 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
             file=sys.stderr,
         )
 
+    from bsn import site
+
     failures = _execute(chosen, settings, profile)
-    status = _site(known, failures)
+    status = site.build(known, failures)
     for name, message in failures.items():
         print(f"bsn: chapter {name} failed: {message}", file=sys.stderr)
     if status == 0:
@@ -269,67 +270,3 @@ class _Overview:
                 continue
             parts.append(f"{path.stem} {done / total:.0%}")
         self.bar.set_description_str(", ".join(parts))
-
-
-def _notice(executed, failures):
-    """What every page must say of how this site's pages came about, or None."""
-    made = {}
-    for name, path in executed.items():
-        made.setdefault(tuple(json.loads(path.read_text())["metadata"]["bsn"].values()), []).append(name)
-    notes = []
-    for (dataset, profile), names in made.items():
-        if (dataset, profile) not in (("mnist", "quick"), ("mnist", "full")) or len(made) > 1:
-            used = {"digits": "scikit-learn's digits", "mnist": "MNIST"}.get(dataset, dataset)
-            which = "This build" if len(made) == 1 else f"Chapters {', '.join(names)}: this build"
-            notes.append(f"{which} trained on {used}, {profile} profile.")
-    if any(dataset != "mnist" for dataset, _ in made):
-        notes.append("Numbers measured on other data than MNIST are not comparable with the post's.")
-    if failures:
-        notes.append(f"The last run of {', '.join(failures)} failed: shown is an earlier one, if any.")
-    return " ".join(notes) or None
-
-
-def _write_without_results(path, target):
-    """A chapter that has not been run: its text, with a note and gaps where results would stand."""
-    import nbformat
-
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\{glue:text\}`[^`]*`", "…", cell.source)
-    note = "```{warning}\nThis chapter has not been run in this build: its results are missing.\n```"
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
-    nbformat.write(notebook, target)
-
-
-def _site(known, failures):
-    """Build the site from the last executed notebooks, warnings as errors; the exit status."""
-    import yaml
-
-    shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml"))
-    executed = {name: EXECUTED / f"{name}.ipynb" for name in known}
-    executed = {name: path for name, path in executed.items() if path.exists()}
-    for name, path in known.items():
-        if name in executed:
-            shutil.copyfile(executed[name], SOURCE / f"{name}.ipynb")
-        else:
-            _write_without_results(path, SOURCE / f"{name}.ipynb")
-    config = yaml.safe_load(CONFIG.read_text())
-    notice = _notice(executed, failures)
-    if notice:
-        config["html"]["announcement"] = notice
-    written = SOURCE / "_config.yml"
-    written.write_text(yaml.safe_dump(config))
-    print("bsn: building the site ...", file=sys.stderr)
-    arguments = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(SOURCE)]
-    arguments += ["--config", str(written), "--toc", str(TOC), "--path-output", str(ROOT)]
-    shutil.rmtree(SITE, ignore_errors=True)
-    ran = subprocess.run(
-        [*arguments, "-W", "-n", "--keep-going", "--all", "-q"], capture_output=True, text=True
-    )
-    if ran.returncode or not (SITE / "index.html").exists():
-        print(ran.stdout + ran.stderr, file=sys.stderr)
-        print("bsn: the site was not built; the warnings above say why", file=sys.stderr)
-        return 1
-    return 0

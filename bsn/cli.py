@@ -10,7 +10,7 @@ from bsn.spec import check
 
 
 def main(arguments=None):
-    """Run the command line; returns the exit status: 0, 1 for a failed build, 2 for wrong input."""
+    """Run the command line; the exit status is 0, 1 for a failure or a difference, 2 for wrong input."""
     options = _parser().parse_args(arguments)
     try:
         return options.function(options)
@@ -60,7 +60,16 @@ def _parser():
     kept.add_argument(
         "--adopt", action="store_true", help="make this build's nets of the experiments the book's record"
     )
+    kept.add_argument(
+        "--confirm",
+        action="store_true",
+        help="hold the book's verdicts against this build's nets at other seeds",
+    )
     kept.set_defaults(function=_record)
+    compare = commands.add_parser("diff", help="which numbers and verdicts moved between two builds")
+    compare.add_argument("first", metavar="A", help="the folder of a build, as _build")
+    compare.add_argument("second", metavar="B", help="another; exit status 1 where anything moved")
+    compare.set_defaults(function=_diff)
     return parser
 
 
@@ -78,11 +87,23 @@ def _record(options):
 
     if options.adopt:
         print(experiments.adopt())
+    elif options.confirm:
+        from bsn import verdicts
+
+        print(verdicts.confirm())
     elif options.csv:
         print(experiments.nets(options.build).to_csv(index=False, float_format="%.6g"), end="")
     else:
         print(experiments.summary(options.build))
     return 0
+
+
+def _diff(options):
+    from bsn.diff import diff
+
+    lines = diff(options.first, options.second)
+    print("\n".join(lines) if lines else "nothing moved")
+    return 1 if lines else 0
 
 
 def _bench(options):

@@ -12,7 +12,7 @@ from bsn.spec import Spec
 
 SETTINGS = [
     "estimator", "learning_rate", "hidden", "slope_rate", "slope_in_training", "slope_in_evaluation",
-    "train_mode", "eval_mode", "stable_loss", "train_on", "evaluate_on", "epochs",
+    "train_mode", "eval_mode", "stable_loss", "zero_biases", "train_on", "evaluate_on", "epochs",
 ]  # fmt: skip
 STEPS_PER_EPOCH = 1001  # the post
 EARLY = 3  # epochs that tell how fast a net learns
@@ -112,6 +112,26 @@ def summary(build=False):
     return "\n".join(lines)
 
 
+def complete():
+    """Seed -> this build's nets of the experiments on MNIST, for the seeds that every setting has."""
+    kept = {made["key"]: made for made in rows(build=True) if made["dataset"] == "mnist"}
+    found = {}
+    for seed, data in sorted({(made["seed"], made["data"]) for made in kept.values()}):
+        keys = [record.key(spec, data) for spec in specs([seed])]
+        if all(name in kept for name in keys):
+            found[seed] = [kept[name] for name in keys]
+    return found
+
+
+def enough(found, purpose):
+    """Raise `InputError` unless `complete` has found at least `LEAST_SEEDS`."""
+    if len(found) < LEAST_SEEDS:
+        raise InputError(
+            f"record: this build's record has every setting of the experiments on MNIST at {len(found)} "
+            f"seeds that serve; allowed: at least {LEAST_SEEDS} to {purpose} (see bsn build --profile full)"
+        )
+
+
 def adopt():
     """Make this build's nets of the experiments, on MNIST, the book's record.
 
@@ -122,19 +142,9 @@ def adopt():
     """
     if RECORD.exists():
         record.read(RECORD)  # one that cannot be read is not overwritten
-    kept = {made["key"]: made for made in rows(build=True) if made["dataset"] == "mnist"}
-    candidates = {(made["seed"], made["data"]) for made in kept.values()}
-    complete = {}
-    for seed, data in sorted(candidates):
-        keys = [record.key(spec, data) for spec in specs([seed])]
-        if all(name in kept for name in keys):
-            complete[seed] = [kept[name] for name in keys]
-    if len(complete) < LEAST_SEEDS:
-        raise InputError(
-            f"record: this build's record has every setting of the experiments on MNIST at {len(complete)} "
-            f"seeds; allowed: at least {LEAST_SEEDS} to adopt (bsn build --profile full trains ten)"
-        )
-    record.write(RECORD, [made for nets in complete.values() for made in nets])
+    found = complete()
+    enough(found, "adopt")
+    record.write(RECORD, [made for nets in found.values() for made in nets])
     size = os.path.getsize(RECORD) / 2**20
-    count = sum(map(len, complete.values()))
-    return f"{count} nets, {len(complete)} seeds a setting, {size:.1f} MiB, in {RECORD.relative_to(ROOT)}"
+    count = sum(map(len, found.values()))
+    return f"{count} nets, {len(found)} seeds a setting, {size:.1f} MiB, in {RECORD.relative_to(ROOT)}"

@@ -32,12 +32,13 @@ def glorot_uniform(rng, shape):
     return rng.uniform(-limit, limit, shape).astype(np.float32)
 
 
-def initial_parameters(seed, widths):
+def initial_parameters(seed, widths, zero_biases=False):
     """One net's weights and biases, [(W [in, out], b [out]), ...], a function of seed and widths."""
     parameters = []
     for layer, shape in enumerate(zip(widths[:-1], widths[1:])):
         rng = np.random.Generator(np.random.Philox(key=[seed, layer]))
-        parameters.append((glorot_uniform(rng, shape), glorot_uniform(rng, shape[1:])))
+        weights, biases = glorot_uniform(rng, shape), glorot_uniform(rng, shape[1:])
+        parameters.append((weights, np.zeros_like(biases) if zero_biases else biases))
     return parameters
 
 

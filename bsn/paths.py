@@ -5,7 +5,11 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
+EXECUTED = BUILD / "executed"
+SITE = BUILD / "html"
 EXPERIMENTS = BOOK / "experiments.csv"
 RECORD = BOOK / "record.parquet"
+CLAIMS = BOOK / "claims.csv"
+SECOND_SEEDS = BOOK / "second_seeds.csv"
 CONFIG = ROOT / "_config.yml"
 TOC = BOOK / "_toc.yml"

@@ -22,7 +22,8 @@ from bsn.errors import InputError
 from bsn.paths import BUILD
 
 SEMANTICS = 1  # raise it when a change gives the same spec other results: the golden test tells
-FORMAT = 1
+FORMAT = 2
+ADDED = {"zero_biases": False}  # fields since format 1; what they are in older nets, which keep their keys
 FOLDER_VARIABLE = "BSN_RECORD"  # a folder in place of the build's; empty: no record
 FRESH_VARIABLE = "BSN_FRESH"  # not empty: train everything anew
 
@@ -31,7 +32,8 @@ SCHEMA = pa.schema(
     + [(name, pa.string()) for name in ("estimator", "hidden", "train_mode", "eval_mode")]
     + [(name, pa.string()) for name in ("train_on", "evaluate_on")]
     + [(name, pa.float64()) for name in ("learning_rate", "slope_rate")]
-    + [(name, pa.bool_()) for name in ("slope_in_training", "slope_in_evaluation", "stable_loss")]
+    + [(name, pa.bool_()) for name in ("slope_in_training", "slope_in_evaluation")]
+    + [(name, pa.bool_()) for name in ("stable_loss", "zero_biases")]
     + [(name, pa.int64()) for name in ("seed", "epochs", "steps_per_epoch", "diverged_step")]
     + [("seconds", pa.float64()), ("date", pa.string()), ("machine", pa.string()), ("versions", pa.string())]
     + [("after_epoch", pa.list_(pa.int64())), ("step", pa.list_(pa.int64()))]
@@ -50,7 +52,7 @@ def folder():
 def key(spec, data):
     """The name of a spec's net, for data with the checksum `data`."""
     fields = {k: v for k, v in dataclasses.asdict(spec).items() if k != "dataset"}
-    text = json.dumps({"spec": fields, "data": data, "semantics": SEMANTICS}, sort_keys=True)
+    text = json.dumps({"spec": _without_added(fields), "data": data, "semantics": SEMANTICS}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -81,8 +83,12 @@ def row(spec, data, points, diverged_step, seconds):
     return {**made, "digest": _digest(made)}
 
 
+def _without_added(fields):
+    return {k: v for k, v in fields.items() if k not in ADDED or v != ADDED[k]}
+
+
 def _digest(made):
-    text = json.dumps({k: v for k, v in made.items() if k != "digest"}, sort_keys=True)
+    text = json.dumps({k: v for k, v in _without_added(made).items() if k != "digest"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -120,19 +126,21 @@ def read(path):
     """
     try:
         with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            rows = file.read().to_pylist()
+            table = file.read()
     except (FileNotFoundError, NotADirectoryError):
         raise
     except PermissionError:
         raise _refused(path, "must not be read") from None
     except (OSError, ValueError, pa.ArrowException):
         raise _refused(path, "is cut short or damaged") from None
-    written = (schema.metadata or {}).get(b"bsn_format", b"none").decode()
+    written = (table.schema.metadata or {}).get(b"bsn_format", b"none").decode()
     if written.isdecimal() and int(written) > FORMAT:
         raise _refused(path, f"is of format {written}, newer than this version's {FORMAT}")
-    if written != str(FORMAT) or not schema.equals(SCHEMA):
+    older = written.isdecimal() and int(written) < FORMAT
+    expected = [field for field in SCHEMA if not older or field.name not in ADDED]
+    if not written.isdecimal() or not table.schema.equals(pa.schema(expected)):
         raise _refused(path, "is not a record of trained nets")
+    rows = [ADDED | made for made in table.to_pylist()]
     for made in rows:
         if made["digest"] != _digest(made):
             raise _refused(path, f"was changed after it was written (net {made['key']})")

@@ -2,14 +2,16 @@
 
 import json
 import pathlib
+import sys
 
 import pandas as pd
 
 from bsn import data, experiments, record, training, verdicts
 from bsn.errors import InputError
-from bsn.paths import BOOK, BUILD
+from bsn.paths import BOOK, EXECUTED
 from bsn.spec import RULES, check, grid
 
+TRAINING = "application/vnd.bsn.training+json"  # a notebook's output that says what its nets cost
 SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset")
 
 
@@ -42,12 +44,33 @@ def train(settings, seeds, dataset="auto", **common):
     """
     labels, specs = zip(*grid(settings, seeds, dataset=data.resolve(dataset), **common))
     different = list(dict.fromkeys(specs))  # two labels may come to the same net
-    by_net = dict(tuple(training.run(different).groupby("net")))
+    curves = training.run(different)
+    by_net = dict(tuple(curves.groupby("net")))
+    _tell_cost(curves)
     curves = [
         by_net[different.index(spec)].assign(net=net, label=label)
         for net, (label, spec) in enumerate(zip(labels, specs))
     ]
     return pd.concat(curves, ignore_index=True)
+
+
+def _tell_cost(curves):
+    """Leave in the notebook what its nets cost; the site puts it at the head of the page."""
+    if "ipykernel" in sys.modules:
+        from IPython.display import display
+
+        seconds = curves.drop_duplicates("net").seconds
+        cost = {"nets": len(seconds), "core_seconds": float(seconds.sum()), **curves.attrs}
+        display({TRAINING: cost}, raw=True)
+
+
+def on_claims(*wanted):
+    """The record's verdicts on those claims of the post, for a page: a row a reading."""
+    claims = verdicts.scorecard()[1]
+    shown = claims[claims.claim.isin(wanted)].copy()
+    shown["interval"] = [f"{low:+.4f} to {high:+.4f}" for low, high in zip(shown.low, shown.high)]
+    shown = shown[["claim", "reading", "effect", "interval", "verdict"]]
+    return shown.style.hide(axis="index").format({"effect": "{:+.4f}"})
 
 
 def book_file(parameter, name):
@@ -89,10 +112,12 @@ def against_published(curves, experiment):
     measured = by_label.final.agg(measured="mean", seeds="count")
     measured["diverged"] = by_label.diverged_step.agg(lambda steps: int((steps >= 0).sum()))
     numbers = published_numbers()
-    numbers = numbers[numbers.experiment.str.startswith(experiment)].drop(columns=["experiment", "label"])
+    numbers = numbers[numbers.experiment.str.startswith(experiment)]
+    numbers = numbers.rename(columns={"experiment": "number_of", "label": "number"})
     as_post = finals[finals.steps_per_epoch == experiments.STEPS_PER_EPOCH]
     matched = as_post.merge(numbers, on=experiments.SETTINGS).drop_duplicates("label").set_index("label")
-    published = matched.published.reindex(measured.index)
+    matched = matched.reindex(measured.index)
+    published = matched.published
     kept = recorded(curves)
     rows = {}
     if len(kept):
@@ -101,9 +126,11 @@ def against_published(curves, experiment):
             low, high = verdicts.prediction_interval(nets.final)
             own = finals.final[finals.label == label]
             number = published[label]
+            flips = (matched.number_of[label], matched.number[label]) in verdicts.flipped_numbers()
+            verdict = verdicts.UNDECIDED if flips else verdicts.number_verdict(number, nets.final)
             rows[label] = {
                 "recorded": nets.final.mean(), "low": low, "high": high,
-                "verdict": verdicts.number_verdict(number, nets.final) if number == number else None,
+                "verdict": verdict if number == number else None,
                 "inside": int(own.between(low - 1e-9, high + 1e-9).sum()) if comparable else None,
             }  # fmt: skip
     columns = ["recorded", "low", "high", "verdict", "inside"]
@@ -115,7 +142,7 @@ def against_published(curves, experiment):
 def chapter_times():
     """How long each chapter of the last build ran: `chapter`, `data`, `profile`, `seconds`."""
     rows = []
-    for path in sorted((BUILD / "executed").glob("*.ipynb")):
+    for path in sorted(EXECUTED.glob("*.ipynb")):
         made = json.loads(path.read_text())["metadata"]
         rows.append(
             (path.stem, made["bsn"]["dataset"], made["bsn"]["profile"], made["papermill"]["duration"])

@@ -47,6 +47,7 @@ RULES = {
     "train_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
     "eval_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
     "stable_loss": (lambda v: isinstance(v, bool), "true or false"),
+    "zero_biases": (lambda v: isinstance(v, bool), "true or false"),
     "dataset": (lambda v: isinstance(v, str) and v, "auto, mnist, digits or the path of an .npz file"),
     "train_on": (lambda v: v in ("train", "validation"), "train or validation"),
     "evaluate_on": (lambda v: v in ("validation", "test"), "validation or test"),
@@ -85,6 +86,7 @@ class Spec:
         slope_in_evaluation: whether the evaluation uses the annealed slope.
         train_mode, eval_mode: "stochastic" samples, "deterministic" rounds.
         stable_loss: log-softmax in one step; False takes the log of the softmax, as the post.
+        zero_biases: whether biases start at 0; False draws them Glorot-uniform, as the post.
         dataset: "mnist", "digits" or the path of an .npz file; see `bsn.data.load`.
         train_on, evaluate_on: which parts of the data.
         seed: of the initial weights, the shuffling and the sampling.
@@ -103,6 +105,7 @@ class Spec:
     train_mode: str = "stochastic"
     eval_mode: str = "stochastic"
     stable_loss: bool = False
+    zero_biases: bool = False
     dataset: str = "mnist"
     train_on: str = "train"
     evaluate_on: str = "validation"

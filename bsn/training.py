@@ -46,7 +46,8 @@ def run(specs, progress=training_progress):
         "validation", at the same points; "epoch", before the first epoch and after each, with the
         slope after its increase: the last of these is the final number. `diverged_step` is the
         step whose loss was first not finite, -1 where none was; such a net answers class 0 from
-        then on. `seconds` is the net's share of a core's time.
+        then on. `seconds` is the net's share of a core's time. In its `attrs`, `trained` says how many
+        nets the record lacked.
 
     Raises:
         InputError: no specs, or the same one twice, data that cannot be had, or a record that
@@ -62,11 +63,14 @@ def run(specs, progress=training_progress):
     found = record.look_up(where, keys.values()) if where else {}
     if os.environ.get(record.FRESH_VARIABLE):
         found = {}
-    for made in train([spec for spec in specs if keys[spec] not in found], progress):
+    lacking = [spec for spec in specs if keys[spec] not in found]
+    for made in train(lacking, progress):
         if where:
             record.add(where, made)
         found[made["key"]] = made
-    return record.curves([found[keys[spec]] for spec in specs])
+    curves = record.curves([found[keys[spec]] for spec in specs])
+    curves.attrs["trained"] = len(lacking)
+    return curves
 
 
 def train(specs, progress=training_progress):
@@ -169,7 +173,7 @@ def _learning_curves(specs, advance):
     data, evaluated = (load_part(common.dataset, part) for part in (common.train_on, common.evaluate_on))
     widths = np.array([*common.hidden, data.source.classes])
     first, upper = network.side_by_side(
-        [network.initial_parameters(common.seed, [data.pixels, *widths])] * nets
+        [network.initial_parameters(common.seed, [data.pixels, *widths], common.zero_biases)] * nets
     )
     moments = network.initial_moments(nets, sum(common.hidden))
     diverged = np.full(nets, -1)

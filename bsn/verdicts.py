@@ -3,8 +3,11 @@
 Two rules, the same for all. A number *agrees* when it lies in the 95 % prediction interval for one more
 run. A claim says in which region an effect lies; it *holds* when the interval for the mean
 effect over seeds lies in that region, *does not hold* when the interval lies outside, and is *undecided*
-when it straddles the border. All claims' intervals hold together with 95 % (Bonferroni).
+when it straddles the border. All claims' intervals hold together with 95 % (Bonferroni). Either is
+*undecided* where a second set of seeds gives another verdict.
 """
+
+import functools
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,7 @@ from scipy import stats
 
 from bsn import experiments
 from bsn.errors import InputError
-from bsn.paths import BOOK
+from bsn.paths import CLAIMS, ROOT, SECOND_SEEDS
 
 LEVEL = 0.95
 AGREES, DIFFERS = "agrees", "differs"
@@ -81,7 +84,7 @@ def claims(found, level=LEVEL):
     all readings together), `border_low`, `border_high` (between which the claim says
     it lies), `seeds`, `verdict`.
     """
-    table = pd.read_csv(BOOK / "claims.csv").fillna({"low": -np.inf, "high": np.inf})
+    table = pd.read_csv(CLAIMS).fillna({"low": -np.inf, "high": np.inf})
     each = 1 - (1 - level) / len(table)
     rows = []
     for claim in table.itertuples():
@@ -114,3 +117,74 @@ def book_measures():
             "verdicts: the book has no record (book/record.parquet); bsn record --adopt makes one"
         )
     return experiments.measures(kept)
+
+
+def scorecard(level=LEVEL):
+    """The book's numbers and claims with the verdicts of both sets of seeds.
+
+    Returns:
+        `numbers` and `claims` of the book's record, each with `second`, the verdict of the second set of
+        seeds, and `flips`, whether that differs from the record's own; `verdict` is then undecided.
+    """
+    found = book_measures()
+    tables = numbers(found, level), claims(found, level)
+    second = pd.read_csv(SECOND_SEEDS)
+    for table, own in zip(tables, (numbers(found), claims(found))):
+        verdict = [_second_verdict(second, key) for key in _keys(own)]
+        table["second"], table["flips"] = verdict, own.verdict != verdict
+        table.loc[table.flips, "verdict"] = UNDECIDED
+    return tables
+
+
+@functools.cache
+def flipped_numbers():
+    """(experiment, label) of the published numbers whose verdict another set of seeds does not confirm."""
+    table = scorecard()[0]
+    return set(table[table.flips][["experiment", "label"]].itertuples(index=False, name=None))
+
+
+def _keys(table):
+    """What identifies a row of `numbers` or `claims` in the file of the second seeds."""
+    if "claim" in table:
+        regions = [f"{low:g} to {high:g}" for low, high in zip(table.border_low, table.border_high)]
+        compared = [f"{row.measure} of {row.a} less {row.b}" for row in table.itertuples()]
+        return [
+            f"claim {claim}: {what} in {where}" for claim, what, where in zip(table.claim, compared, regions)
+        ]
+    return [f"number {row.experiment}: {row.label}" for row in table.itertuples()]
+
+
+def _second_verdict(second, key):
+    found = second.verdict[second.key == key]
+    if len(found) != 1:
+        raise InputError(f"verdicts: {SECOND_SEEDS.name} has no {key!r}; bsn record --confirm makes it anew")
+    return found.iloc[0]
+
+
+def confirm():
+    """Hold the book's verdicts against those of this build's nets at other seeds, and keep the outcome.
+
+    Returns:
+        Lines that say how many are the same, and which are not.
+
+    Raises:
+        InputError: fewer than `bsn.experiments.LEAST_SEEDS` other seeds, or a record that cannot be read.
+    """
+    taken = {made["seed"] for made in experiments.book_rows()}
+    other = {seed: nets for seed, nets in experiments.complete().items() if seed not in taken}
+    experiments.enough(other, "confirm")
+    found = experiments.measures([made for nets in other.values() for made in nets])
+    columns = ["key", "mean", "low", "high", "seeds", "verdict"]
+    tables = [table.assign(key=_keys(table)) for table in (numbers(found), claims(found))]
+    tables[1] = tables[1].rename(columns={"effect": "mean"})
+    pd.concat([table[columns] for table in tables]).to_csv(SECOND_SEEDS, index=False, float_format="%.6f")
+    both = pd.concat([table.assign(key=_keys(table)) for table in scorecard()])
+    same = (~both.flips).sum()
+    lines = [f"{same} of {len(both)} verdicts are the same at the seeds {min(other)} to {max(other)}"]
+    lines += [f"not the same: {row.key}: {row.second}" for row in both[both.flips].itertuples()]
+    return "\n".join([*lines, f"kept in {SECOND_SEEDS.relative_to(ROOT)}"])
+
+
+def claim_titles():
+    """Claim's number -> what it says, in a line."""
+    return dict(pd.read_csv(CLAIMS.with_name("claim_titles.csv")).itertuples(index=False))

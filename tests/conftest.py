@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -59,3 +60,21 @@ def checkout(tmp_path_factory):
 def smoke(checkout):
     """The book in the smoke profile: (the finished command, the folder it ran in)."""
     return run_bsn("build", "--profile", "smoke", cwd=checkout, PYTHONPATH=str(checkout)), checkout
+
+
+@pytest.fixture(scope="session")
+def site(smoke):
+    ran, folder = smoke
+    assert ran.returncode == 0, ran.stderr
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    known = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, known)), None)
+    assert path, f"these tests need a browser: install one of {', '.join(known)}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -116,7 +116,7 @@ SAYS = {
     "empty": "is cut short or damaged",
     "not Parquet": "is cut short or damaged",
     "changed": "was changed after it was written",
-    "format": "is of format 2, newer than this version's 1",
+    "format": "is of format 3, newer than this version's 2",
     "semantics": "training semantics 2, newer than 1",
     "another net": "holds another net than its name says",
 }
@@ -138,6 +138,19 @@ def test_a_damaged_record_is_refused_and_left_as_it_is(folder, how, fresh, monke
     assert SAYS[how] in message
     assert "\n" not in message and str(path) in message and "move it away" in message
     assert path.read_bytes() == spoilt and list(folder.iterdir()) == [path]
+
+
+def test_a_net_of_the_first_format_is_still_found(folder):
+    """It had no `zero_biases`; its key and digest are as they were."""
+    spec = short()
+    [made] = training.train([spec])
+    assert record.key(spec, "data") == "603ba1a34d98857ac4bdb80434eaf6bc"
+    assert record.key(short(zero_biases=True), "data") != record.key(spec, "data")
+    record.add(folder, made)
+    [path] = folder.iterdir()
+    old = pq.read_table(path).drop_columns(["zero_biases"])
+    pq.write_table(old.replace_schema_metadata({"bsn_format": "1"}), path)
+    assert record.look_up(folder, [made["key"]]) == {made["key"]: made}
 
 
 def _run_some(folder, seeds):

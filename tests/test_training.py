@@ -38,6 +38,8 @@ def replay(spec):
     y, eval_y = np.eye(10)[labels], np.eye(10)[eval_labels]
     hidden = spec.hidden
     net = network.initial_parameters(spec.seed, [x.shape[1], *hidden, 10])
+    if spec.zero_biases:
+        net = [(weights, np.zeros_like(biases)) for weights, biases in net]
     moments = [(np.zeros(w), np.ones(w)) if spec.estimator == "variance-adjusted" else () for w in hidden]
     order = shuffled_batches(spec.seed, len(labels), spec.epochs * spec.steps_per_epoch)
     points = {"training": [], "validation": [], "epoch": []}
@@ -85,7 +87,7 @@ def replay(spec):
         dict(train_mode="deterministic", eval_mode="deterministic"),
         dict(eval_mode="deterministic", train_on="validation", evaluate_on="test"),
         dict(estimator="variance-adjusted", learning_rate=0.001, hidden=(20, 20)),
-        dict(hidden=(20, 20)),
+        dict(hidden=(20, 20), zero_biases=True),
         dict(estimator="variance-adjusted", learning_rate=0.001),
         dict(estimator="reinforce", learning_rate=0.001),
         dict(estimator="sigmoid", stable_loss=True),

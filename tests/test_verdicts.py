@@ -7,7 +7,7 @@ import pytest
 from bsn import InputError, experiments, verdicts
 from bsn.verdicts import AGREES, DIFFERS, FAILS, HOLDS, UNDECIDED
 
-CLAIMS = pd.read_csv(verdicts.BOOK / "claims.csv")
+CLAIMS = pd.read_csv(verdicts.CLAIMS)
 
 
 def test_intervals_against_values_from_a_table():
@@ -134,3 +134,49 @@ def test_claims_are_paired_by_seed():
     assert verdicts._values(found, "0.2", "final") == 0.2
     with pytest.raises(InputError, match="the record has no net '0: C'"):
         verdicts._values(found, "0: C", "final")
+
+
+def test_the_second_seeds_contradict_nothing():
+    """Some verdicts are undecided by one of the two sets; no claim holds by one and fails by the other."""
+    numbers, claims = verdicts.scorecard()
+    flips = pd.concat([numbers.flips, claims.flips])
+    assert len(flips) == 22 + len(CLAIMS) and flips.mean() <= 0.1
+    own = verdicts.claims(verdicts.book_measures()).verdict
+    assert not ((own == HOLDS) & (claims.second == FAILS) | (own == FAILS) & (claims.second == HOLDS)).any()
+    for table, allowed in ((numbers, {AGREES, DIFFERS}), (claims, {HOLDS, FAILS, UNDECIDED})):
+        assert (table.verdict[table.flips] == UNDECIDED).all() and set(table.second) <= allowed
+    assert (pd.read_csv(verdicts.SECOND_SEEDS).seeds == 10).all()
+
+
+def test_a_verdict_that_other_seeds_do_not_confirm_is_undecided(tmp_path, monkeypatch):
+    second = pd.read_csv(verdicts.SECOND_SEEDS)
+    second.loc[0, "verdict"] = DIFFERS if second.verdict[0] == AGREES else AGREES
+    second.to_csv(tmp_path / "second.csv", index=False)
+    monkeypatch.setattr(verdicts, "SECOND_SEEDS", tmp_path / "second.csv")
+    numbers, _ = verdicts.scorecard()
+    assert numbers.flips[0] and numbers.verdict[0] == UNDECIDED and numbers.second[0] == second.verdict[0]
+    second.iloc[1:].to_csv(tmp_path / "second.csv", index=False)
+    with pytest.raises(InputError, match="second.csv has no 'number 0: Sigmoid'; bsn record --confirm"):
+        verdicts.scorecard()
+
+
+def test_confirming_takes_other_seeds_and_keeps_the_outcome(tmp_path, monkeypatch):
+    """The book's own nets under other seeds confirm everything; too few seeds confirm nothing."""
+    rows = experiments.book_rows()
+    by_seed = {
+        seed + 100: [{**made, "seed": seed + 100} for made in rows if made["seed"] == seed]
+        for seed in range(1, 11)
+    }
+    monkeypatch.setattr(experiments, "complete", lambda: by_seed)
+    monkeypatch.setattr(verdicts, "SECOND_SEEDS", tmp_path / "second.csv")
+    monkeypatch.setattr(verdicts, "ROOT", tmp_path)
+    lines = verdicts.confirm().splitlines()
+    assert (
+        lines[0] == f"{22 + len(CLAIMS)} of {22 + len(CLAIMS)} verdicts are the same at the seeds 101 to 110"
+    )
+    assert len(lines) == 2 and not pd.concat(verdicts.scorecard()).flips.any()
+    before = (tmp_path / "second.csv").read_bytes()
+    monkeypatch.setattr(experiments, "complete", lambda: {101: by_seed[101]})
+    with pytest.raises(InputError, match="at 1 seeds that serve; allowed: at least 10 to confirm"):
+        verdicts.confirm()
+    assert (tmp_path / "second.csv").read_bytes() == before

@@ -1,0 +1,17 @@
+"""Every figure of the book; each function returns a `bsn.figures.style.Figure` for a notebook to show."""
+
+from bsn.figures import scorecard
+from bsn.figures.estimators import examples, gradient_comparison, surrogate_derivatives
+from bsn.figures.scorecard import at_a_glance, published_numbers
+from bsn.figures.training import chapter_times, learning_curves
+
+__all__ = [
+    "at_a_glance",
+    "chapter_times",
+    "examples",
+    "gradient_comparison",
+    "learning_curves",
+    "published_numbers",
+    "scorecard",
+    "surrogate_derivatives",
+]

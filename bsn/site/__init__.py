@@ -1,0 +1,122 @@
+"""Executed notebooks to a static site that needs no network."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+
+from bsn.figures import style
+from bsn.paths import BOOK, BUILD, CONFIG, EXECUTED, ROOT, SITE, TOC
+from bsn.site import light, pages
+
+SOURCE = BUILD / "book"
+STATIC = "_static"
+
+
+def build(chapters, failures):
+    """Build the site from the last executed notebooks, warnings as errors.
+
+    Args:
+        chapters: name -> path of the clean notebooks.
+        failures: names of chapters whose last run failed.
+
+    Returns:
+        The exit status, 0 or 1.
+    """
+    import nbformat
+    import yaml
+
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml", STATIC))
+    (SOURCE / "_themes").mkdir()
+    (SOURCE / "_themes" / "figures.css").write_text(style.css())
+    executed, files = {}, {}
+    for name, path in chapters.items():
+        made = EXECUTED / f"{name}.ipynb"
+        files[f"{pages.DOWNLOADS}/{name}.ipynb"] = path.read_text()
+        if made.exists():
+            executed[name] = nbformat.read(made, as_version=4)
+            notebook, more = pages.page(executed[name], name)
+            files |= more
+            files[f"{pages.DOWNLOADS}/{name}-executed.ipynb"] = made.read_text()
+        else:
+            notebook = pages.without_results(nbformat.read(path, as_version=4))
+        nbformat.write(notebook, SOURCE / f"{name}.ipynb")
+    config = yaml.safe_load(CONFIG.read_text())
+    notice = _notice(executed, failures)
+    if notice:
+        config["html"]["announcement"] = notice
+    # not within the source folder, where Jupyter Book would load every script on every page
+    config["sphinx"]["config"]["html_static_path"] = [str(BOOK / STATIC), "_themes"]
+    _launch(config)
+    written = SOURCE / "_config.yml"
+    written.write_text(yaml.safe_dump(config))
+    print("bsn: building the site ...", file=sys.stderr)
+    arguments = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(SOURCE)]
+    arguments += ["--config", str(written), "--toc", str(TOC), "--path-output", str(ROOT)]
+    shutil.rmtree(SITE, ignore_errors=True)
+    ran = subprocess.run(
+        [*arguments, "-W", "-n", "--keep-going", "--all", "-q"], capture_output=True, text=True
+    )
+    if ran.returncode or not (SITE / "index.html").exists():
+        print(ran.stdout + ran.stderr, file=sys.stderr)
+        print("bsn: the site was not built; the warnings above say why", file=sys.stderr)
+        return 1
+    for name, text in files.items():
+        (SITE / name).parent.mkdir(exist_ok=True)
+        (SITE / name).write_text(text)
+    light.lighten(SITE)
+    return 0
+
+
+def _notice(executed, failures):
+    """What every page must say of how this site's pages came about, or None."""
+    made = {}
+    for name, notebook in executed.items():
+        made.setdefault(tuple(notebook.metadata.bsn[key] for key in ("dataset", "profile")), []).append(name)
+    notes = []
+    for (dataset, profile), names in made.items():
+        if (dataset, profile) not in (("mnist", "quick"), ("mnist", "full")) or len(made) > 1:
+            used = {"digits": "scikit-learn's digits", "mnist": "MNIST"}.get(dataset, dataset)
+            which = "This build" if len(made) == 1 else f"Chapters {', '.join(names)}: this build"
+            notes.append(f"{which} trained on {used}, {profile} profile.")
+    if any(dataset != "mnist" for dataset, _ in made):
+        notes.append("Numbers measured on other data than MNIST are not comparable with the post's.")
+    if failures:
+        notes.append(f"The last run of {', '.join(failures)} failed: shown is an earlier one, if any.")
+    return " ".join(notes) or None
+
+
+def repository():
+    """The web address of the checkout's origin on a public host, and its branch; None where it has none."""
+
+    def git(*arguments):
+        try:
+            ran = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+        except OSError:  # no git
+            return ""
+        return ran.stdout.strip() if ran.returncode == 0 else ""
+
+    match = re.fullmatch(
+        r"(?:https://|ssh://git@|git@)(github\.com)[/:]([\w.-]+/[\w.-]+?)(?:\.git)?/?",
+        git("config", "--get", "remote.origin.url"),
+    )
+    branch = git("rev-parse", "--abbrev-ref", "HEAD")
+    return match and (f"https://{match[1]}/{match[2]}", branch if branch not in ("", "HEAD") else "main")
+
+
+def _launch(config):
+    """Buttons to Binder and Colab, and to the source, where the repository's address is known."""
+    known = repository()
+    if not known:
+        return
+    address, branch = known
+    config["repository"] = {"url": address, "branch": branch, "path_to_book": "book"}
+    config["launch_buttons"] = {
+        "notebook_interface": "jupyterlab",
+        "binderhub_url": "https://mybinder.org",
+        "colab_url": "https://colab.research.google.com",
+    }
+    config["html"] |= {"use_repository_button": True, "use_issues_button": True}
