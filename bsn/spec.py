@@ -189,4 +189,25 @@ RULES |= {
     "sigmoid_learning_rate": RULES["learning_rate"],
     "samples": (lambda v: _integer(v, 1), "a whole number from 1"),
     "slopes": (_list_of("slope_rate"), "a list of different numbers above 0"),
+    "targets": (
+        lambda v: RULES["learning_rates"][0](v) and all(t < 1 and t != 0.5 for t in v),
+        "a list of different numbers between 0 and 1, none of them 0.5",
+    ),
+    "descent_steps": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "points": (lambda v: _integer(v, 2), "a whole number from 2"),
+    "problems": (lambda v: _integer(v, 2), "a whole number from 2"),
+    "units": (lambda v: _integer(v, 2) and v <= 6, "a whole number from 2 to 6"),
+    "layer_width": (lambda v: _integer(v, 1) and v <= 8, "a whole number from 1 to 8"),
+    "net_seeds": (
+        lambda v: _list_of("seed")(v) and len(v) > 1,
+        "a list of at least two seeds, each a different " + RULES["seed"][1],
+    ),
+    "checkpoints": (
+        lambda v: _list_of("seed")(v) and list(v) == sorted(v),
+        "a list of different numbers of steps from 0, in rising order",
+    ),
+    "draws": (lambda v: _integer(v, 2), "a whole number from 2"),
+    "noises": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "temperature": RULES["learning_rate"],
+    "tuning_steps": (lambda v: _integer(v, 1), "a whole number from 1"),
 }

@@ -11,7 +11,7 @@ from bsn.laboratory.settings import adam
 SURROGATE = 8  # tanh units of RELAX's surrogate, of each example its own
 
 
-def granted(setting, temperature=0.5, steps=200, seed=0):
+def granted(setting, temperature=0.5, steps=300, seed=0, rate=0.02):
     """What estimators want of their caller, at its best: name -> options of `bsn.estimators.gradient`.
 
     Averages of the past are what endless training at these parameters would make them; NVIL's baseline
@@ -39,9 +39,9 @@ def granted(setting, temperature=0.5, steps=200, seed=0):
     start = [rng.normal(size=(*logits.shape, SURROGATE)) * 0.5, np.zeros([*mean.shape, SURROGATE])]
     start += [np.zeros([*mean.shape, SURROGATE]), mean]
     tuned = _least_variance(
-        rebar, setting, [np.ones([points, 1]), np.full([points, 1], np.log(temperature))], steps, 0.03, seed
+        rebar, setting, [np.ones([points, 1]), np.full([points, 1], np.log(temperature))], steps, rate, seed
     )
-    learned = _least_variance(relax, setting, start, steps, 0.03, seed)
+    learned = _least_variance(relax, setting, start, steps, rate, seed)
     return {
         "concrete": heat, "st-gumbel": heat, "gumbel-rao": heat,
         "moving-average": {"state": tf.constant(mean.mean(1))},
@@ -69,7 +69,7 @@ def _least_variance(estimate, setting, values, steps, rate, seed, draws=16):
     def drawn(values):
         return slopes(tf.constant(rng.random([draws, *units])), [tf.constant(v) for v in values])
 
-    *_, last = adam(drawn, values, steps, rate)
+    *_, last = adam(drawn, values, steps, rate, fading=True)
     return last
 
 
@@ -79,6 +79,6 @@ def tiled(setting, noise):
 
 
 def tied_noise(setting, noise):
-    """The logits as `tiled`, and the pair of noises for REBAR and RELAX: the second leads back to the same z."""
+    """The logits as `tiled`, and two noises for REBAR and RELAX: the second leads back to the same z."""
     logits = tiled(setting, noise)
     return logits, tf.stack([noise, estimators.tied(logits, noise)])

@@ -92,7 +92,7 @@ def measure(name, setting, samples=1000, noises=10, seed=0, **options):
     )
 
 
-def measure_all(setting, samples=1000, noises=10, temperature=0.5, tuning=200, seed=0):
+def measure_all(setting, samples=1000, noises=10, temperature=0.5, tuning=300, seed=0):
     """`measure` for every estimator of the table, in its order."""
     options = granted(setting, temperature, tuning, seed)
     parts = [

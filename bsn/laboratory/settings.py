@@ -28,8 +28,10 @@ class Setting(typing.NamedTuple):
     repeat: str | None = None
 
 
-def adam(slopes, values, steps, rate):
+def adam(slopes, values, steps, rate, fading=False):
     """Adam from `values`, a list of arrays; yields them before each step and after the last.
+
+    A fading rate falls to 0 along a line.
 
     Reference: Kingma, Ba 2015, arXiv:1412.6980.
     """
@@ -40,7 +42,8 @@ def adam(slopes, values, steps, rate):
         first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients)]
         second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients)]
         root = [np.sqrt(v / (1 - 0.999**step)) + 1e-12 for v in second]
-        values = [x - rate * m / (1 - 0.9**step) / r for x, m, r in zip(values, first, root)]
+        now = rate * (1 - (step - 1) / steps if fading else 1)
+        values = [x - now * m / (1 - 0.9**step) / r for x, m, r in zip(values, first, root)]
         yield values
 
 
