@@ -70,7 +70,7 @@ def fires_only(logits, noise, slope=1.0):
 
 
 def reinmax(logits, noise, slope=1.0):
-    """ReinMax for binary units at temperature 1: g = f'(b) s |b - p| / 2.
+    """ReinMax for binary units at temperature 1: ``g = f'(b) s |b - p| / 2``.
 
     In the mean (f'(0) + f'(1)) / 2 stands in place of f(1) - f(0), the trapezoidal rule: biased,
     except where f is at most quadratic in each unit; of a cubic, by s p (1 - p) f''' / 12. The same as DARN's

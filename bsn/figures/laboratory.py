@@ -39,8 +39,7 @@ def profile(frame, by, title):
     name_rows(axes[0, 0], names)
     axes[0, 0].invert_yaxis()
     axes[0, 0].set_xlim(lowest / 1.5, None)
-    figure.supxlabel("Times the exact gradient; at the left edge: 0", fontsize=10)
-    figure.suptitle(title)
+    figure.suptitle(f"{title}\n(times the exact gradient; at the left edge: 0)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     said = "; ".join(
         f"{panel}: "
@@ -69,9 +68,9 @@ def along_the_path(frame, names, title):
         place.set_title(name)
     for place in axes.flat[len(names) :]:
         place.set_axis_off()
-    figure.supxlabel("Steps of the descent", fontsize=10)
-    figure.supylabel("Times the exact gradient", fontsize=10)
-    figure.suptitle(title)
+    for place in axes[-1]:
+        place.set_xlabel("Steps of the descent")
+    figure.suptitle(f"{title}\n(times the exact gradient)")
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     ends = frame.groupby("estimator", sort=False)[["bias", "deviation"]].agg(["first", "last"])
     said = "; ".join(

@@ -12,26 +12,26 @@ LEVEL = 0.95
 ROUNDING = 1e-9
 # what is said, by whom (a key of book/references.bib), of what, of which estimator against which other
 ORDERINGS = [
-    ("DisARM varies at most as ARM", "dong2020", "deviation", "disarm", "arm"),
-    ("DisARM varies less than leave-one-out", "dong2020", "deviation", "disarm", "leave-one-out"),
-    ("Gumbel-Rao varies at most as ST-Gumbel", "paulus2021", "deviation", "gumbel-rao", "st-gumbel"),
+    ("DisARM ≤ ARM", "dong2020", "deviation", "disarm", "arm"),
+    ("DisARM < leave-one-out", "dong2020", "deviation", "disarm", "leave-one-out"),
+    ("Gumbel-Rao ≤ ST-Gumbel", "paulus2021", "deviation", "gumbel-rao", "st-gumbel"),
     (
-        "Local expectation varies least of REINFORCE's",
+        "local expectation ≤ NVIL",
         "titsias2015",
         "deviation",
         "local-expectation",
         "nvil",
     ),
-    ("REBAR varies less than REINFORCE", "tucker2017", "deviation", "rebar", "reinforce"),
-    ("REBAR varies less than MuProp", "tucker2017", "deviation", "rebar", "muprop"),
-    ("RELAX varies less than REINFORCE", "grathwohl2018", "deviation", "relax", "reinforce"),
-    ("RELAX varies less than REBAR", "grathwohl2018", "deviation", "relax", "rebar"),
-    ("ReinMax is less biased than sigmoid-adjusted", "liu2023", "bias", "reinmax", "sigmoid-adjusted"),
+    ("REBAR < REINFORCE", "tucker2017", "deviation", "rebar", "reinforce"),
+    ("REBAR < MuProp", "tucker2017", "deviation", "rebar", "muprop"),
+    ("RELAX < REINFORCE", "grathwohl2018", "deviation", "relax", "reinforce"),
+    ("RELAX < REBAR", "grathwohl2018", "deviation", "relax", "rebar"),
+    ("ReinMax < sigmoid-adjusted, bias", "liu2023", "bias", "reinmax", "sigmoid-adjusted"),
 ]
 
 
 def catalogue():
-    """The table of `bsn.estimators`, a row an estimator, for a page."""
+    """The table of `bsn.estimators`, a row an estimator."""
     columns = ["kind", "bias", "evaluations", "derivative", "uniforms", "state", "reference"]
     rows = {name: [getattr(entry, column) for column in columns] for name, entry in ESTIMATORS.items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).replace("", "–")
@@ -49,7 +49,7 @@ def bias(frame):
 def error(frame, budget=1):
     """Relative mean squared error of the mean of so many estimates as a budget of evaluations of f pays for.
 
-    With fewer than one estimate's evaluations the same formula is carried on: a price an evaluation.
+    With fewer than one estimate's evaluations the same formula is carried on.
     """
     return bias(frame) ** 2 + frame.deviation**2 * frame.evaluations / budget
 
@@ -116,12 +116,12 @@ def compare(frame, where, repeat=None):
 def show_orderings(table):
     """Rows of `compare` for a page: a row a claim and setting."""
     shown = table[["claim", "where"]].copy()
-    shown["ratio"] = table.ratio.map("{:.3g}".format)
-    shown["interval"] = [f"{low:.3g} to {high:.3g}" for low, high in zip(table.low, table.high)]
+    shown["ratio"] = table.ratio.map("{:.4g}".format)
+    shown["interval"] = [f"{low:.4g} to {high:.4g}" for low, high in zip(table.low, table.high)]
     shown["verdict"] = table.verdict
-    return shown.sort_values("claim", key=lambda c: c.map(list(dict.fromkeys(table.claim)).index)).style.hide(
-        axis="index"
-    )
+    order = list(dict.fromkeys(table.claim))
+    shown = shown.sort_values("claim", key=lambda claims: claims.map(order.index), kind="stable")
+    return shown.style.hide(axis="index")
 
 
 def least_rebar(setting, temperatures=(0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)):
