@@ -1,11 +1,13 @@
 """Bias, spread and direction of every estimator, and what a budget of evaluations buys."""
 
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 
 from bsn.figures.style import INK, MUTED, SERIES, Figure, name_rows, subplots
 from bsn.laboratory import findings
 
+PLAIN = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}")
 SEEN = 1e-6  # relative: what is below is drawn at the left edge, as 0
 
 
@@ -35,6 +37,7 @@ def profile(frame, by, title):
             )
         place.axvline(1, color=INK, linewidth=1)
         place.set_xscale("log")
+        place.xaxis.set_major_formatter(PLAIN)
         place.set_title(panel)
     name_rows(axes[0, 0], names)
     axes[0, 0].invert_yaxis()
@@ -65,6 +68,7 @@ def along_the_path(frame, names, title):
             )  # fmt: skip
         place.axhline(1, color=INK, linewidth=0.9)
         place.set_yscale("log")
+        place.yaxis.set_major_formatter(PLAIN)
         place.set_title(name)
     for place in axes.flat[len(names) :]:
         place.set_axis_off()
@@ -97,6 +101,8 @@ def budgets(frame, names, title, most=10_000):
         rows += [(name, one, value) for one, value in zip(spent, values)]
     axes.axhline(1, color=MUTED, linewidth=0.9)
     axes.set(xscale="log", yscale="log", xlabel="Evaluations of f for an example", title=title)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PLAIN)
     axes.set_ylabel("Root mean squared error\n(times the exact gradient)")
     figure.legend(loc="outside lower center", ncols=2, handlelength=3)
     table = pd.DataFrame(rows, columns=["estimator", "evaluations", "error"])
