@@ -16,7 +16,10 @@ from bsn.paths import BOOK, EXECUTED, ROOT, SITE, TOC
 from bsn.progress import FILE_VARIABLE
 from bsn.spec import RULES, check
 
-SHORT = {"epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200}
+SHORT = {
+    "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200,
+    "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40, "tuning_steps": 10,
+}  # fmt: skip
 PROFILES = {
     "smoke": {"dataset": "digits", "seeds": [1], **SHORT},
     "quick": {"seeds": [0]},  # none of the record's

@@ -11,6 +11,7 @@ from bsn.errors import InputError
 
 VERDICTS = {"agrees", "differs", "holds", "does not hold", "undecided"}
 SKIPPED = "making"  # run times, which no two builds share
+TIME = "time"  # so begins the name of a table's column of run times
 GLUE = "application/papermill.record/"
 
 
@@ -84,7 +85,8 @@ def _cells(table):
     cells = {}
     for row in body:
         name = ", ".join(row[:2]) if head[0] in ("experiment", "claim") else row[0]
-        cells |= {(name, column): cell for column, cell in zip(head[-len(row) :], row)}
+        named = zip(head[-len(row) :], row)
+        cells |= {(name, column): cell for column, cell in named if not column.startswith(TIME)}
     return cells
 
 

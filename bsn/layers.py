@@ -1,21 +1,25 @@
-"""A Keras layer over the straight-through estimators."""
+"""A Keras layer over the samplers, the estimators whose gradient flows back through the sample."""
 
 from bsn.backend import tf  # isort: skip  before Keras, which imports TensorFlow with its noise
 import keras
 
 from bsn.errors import InputError
-from bsn.estimators import SAMPLERS
+from bsn.estimators import ESTIMATORS
 from bsn.spec import MODES, check
+
+SAMPLERS = [
+    name for name, entry in ESTIMATORS.items() if entry.kind == "sampler" and entry.uniforms in (0, 1)
+]
 
 
 @keras.saving.register_keras_serializable(package="bsn")
 class BinaryStochastic(keras.layers.Layer):
-    """Binary stochastic units as an activation: logits in, samples in {0, 1} out.
+    """Binary stochastic units as an activation: logits in, samples out.
 
     Args:
-        estimator: a straight-through estimator, a name in `bsn.estimators.SAMPLERS`. REINFORCE
-            needs each example's loss, which a layer does not see: use
-            `bsn.estimators.reinforce`, or `bsn.run`.
+        estimator: the name of a sampler in `bsn.estimators.ESTIMATORS` that needs one uniform a unit.
+            The gradient estimators need each example's loss, which a layer does not see: call them
+            yourself, or `bsn.run`.
         slope: s > 0 in sigmoid(s a).
         train_mode, eval_mode: "stochastic" or "deterministic" for `training` true and false.
         seed: of the sampling; None draws one.
@@ -67,7 +71,7 @@ class BinaryStochastic(keras.layers.Layer):
             noise = keras.random.uniform(tf.shape(logits), dtype=logits.dtype, seed=self.seed_generator)
         else:
             noise = tf.constant(0.5, logits.dtype)
-        return SAMPLERS[self.estimator](logits, noise, tf.cast(self.slope, logits.dtype))
+        return ESTIMATORS[self.estimator].function(logits, noise, tf.cast(self.slope, logits.dtype))
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -46,7 +46,8 @@ def train(settings, seeds, dataset="auto", **common):
     different = list(dict.fromkeys(specs))  # two labels may come to the same net
     curves = training.run(different)
     by_net = dict(tuple(curves.groupby("net")))
-    _tell_cost(curves)
+    seconds = curves.drop_duplicates("net").seconds
+    tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"])
     curves = [
         by_net[different.index(spec)].assign(net=net, label=label)
         for net, (label, spec) in enumerate(zip(labels, specs))
@@ -54,13 +55,12 @@ def train(settings, seeds, dataset="auto", **common):
     return pd.concat(curves, ignore_index=True)
 
 
-def _tell_cost(curves):
+def tell_cost(nets, core_seconds, trained):
     """Leave in the notebook what its nets cost; the site puts it at the head of the page."""
     if "ipykernel" in sys.modules:
         from IPython.display import display
 
-        seconds = curves.drop_duplicates("net").seconds
-        cost = {"nets": len(seconds), "core_seconds": float(seconds.sum()), **curves.attrs}
+        cost = {"nets": nets, "core_seconds": core_seconds, "trained": trained}
         display({TRAINING: cost}, raw=True)
 
 

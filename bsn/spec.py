@@ -6,7 +6,7 @@ import numbers
 
 from bsn.errors import InputError
 
-# The names here and the tables in bsn.estimators agree; a test holds them together. They are
+# What the training knows of the table in bsn.estimators; a test holds the names together. They are
 # repeated so that a spec can be checked without importing TensorFlow.
 ESTIMATORS = (
     "sigmoid",
@@ -76,7 +76,7 @@ class Spec:
     """The settings that determine one trained net.
 
     Attributes:
-        estimator: a name in `bsn.estimators.SAMPLERS` or `SCORE_FUNCTIONS`.
+        estimator: a name in `ESTIMATORS`.
         learning_rate: as the post writes it; gradients are summed over the batch and the loss is
             a tenth of the cross-entropy, so the usual convention's rate is 5 times this.
         hidden: widths of the hidden layers.
@@ -189,4 +189,25 @@ RULES |= {
     "sigmoid_learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
     "samples": (lambda v: _integer(v, 1), "a whole number from 1"),
     "slopes": (_list_of("slope_rate"), "a list of different numbers above 0"),
+    "targets": (
+        lambda v: RULES["learning_rates"][0](v) and all(t < 1 and t != 0.5 for t in v),
+        "a list of different numbers between 0 and 1, none of them 0.5",
+    ),
+    "descent_steps": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "points": (lambda v: _integer(v, 2), "a whole number from 2"),
+    "problems": (lambda v: _integer(v, 2), "a whole number from 2"),
+    "units": (lambda v: _integer(v, 2) and v <= 6, "a whole number from 2 to 6"),
+    "layer_width": (lambda v: _integer(v, 1) and v <= 8, "a whole number from 1 to 8"),
+    "net_seeds": (
+        lambda v: _list_of("seed")(v) and len(v) > 1,
+        "a list of at least two seeds, each a different " + RULES["seed"][1],
+    ),
+    "checkpoints": (
+        lambda v: _list_of("seed")(v) and list(v) == sorted(v),
+        "a list of different numbers of steps from 0, in rising order",
+    ),
+    "draws": (lambda v: _integer(v, 2), "a whole number from 2"),
+    "noises": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "temperature": RULES["learning_rate"],
+    "tuning_steps": (lambda v: _integer(v, 1), "a whole number from 1"),
 }

@@ -1,146 +1,215 @@
-"""Every estimator's gradient against NumPy, and REINFORCE's expectation against enumeration."""
+"""The contract that all estimators share, and what the table says of each; the means are tested elsewhere."""
 
+import functools
 import itertools
+import re
 
 import numpy as np
+import oracle
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bsn import spec
+from bsn import estimators, spec
 from bsn.backend import tf
-from bsn.estimators import SAMPLERS, SCORE_FUNCTIONS, initial_moments, reinforce, sample, variance_adjusted
+from bsn.estimators import ESTIMATORS, gradient, sample
 
-rng = np.random.default_rng(0)
-LOGITS = rng.normal(size=(3, 5, 4)) * 2
-NOISE = rng.random((3, 5, 4))
-UPSTREAM = rng.normal(size=(3, 5, 4))
-
-
-def sigmoid(a):
-    return 1 / (1 + np.exp(-a))
+K = 3
+STATELESS = [name for name, entry in ESTIMATORS.items() if entry.initial is None]
+SLOPED = {"sigmoid", "sigmoid-adjusted", "reinmax", "concrete", "st-gumbel", "gumbel-rao"}
 
 
-def gradient_through(name, logits, noise, slope):
-    logits = tf.constant(logits)
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        b = SAMPLERS[name](logits, tf.constant(noise), slope)
-        objective = tf.reduce_sum(b * UPSTREAM)
-    return b.numpy(), tape.gradient(objective, logits).numpy()
+def options(name, logits):
+    """What an estimator wants of its caller, different for each example."""
+    scale = tf.reduce_sum(tf.cos(tf.range(logits.shape[-1], dtype=logits.dtype)) * logits, -1)
+    return {
+        "nvil": {"baseline": scale},
+        "relax": {"surrogate": lambda z: tf.reduce_sum(tf.tanh(z), -1) * (1 + scale)},
+    }.get(name, {})
 
 
-@pytest.mark.parametrize("slope", [1.0, 2.5])
-@pytest.mark.parametrize("deterministic", [False, True])
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_straight_through_gradient(name, deterministic, slope):
-    noise = np.full_like(NOISE, 0.5) if deterministic else NOISE
-    p = sigmoid(slope * LOGITS)
-    fired = np.round(p) if deterministic else (noise < p).astype(float)
-    expected = {
-        "sigmoid": (p, slope * p * (1 - p)),
-        "pass-through": (fired, 1.0),
-        "sigmoid-adjusted": (fired, slope * p * (1 - p)),
-        "fires-only": (fired, fired),
+def evaluated(formula, units, count=K):
+    return eval(str(formula).replace("^", "**"), {"H": units, "K": count})
+
+
+def noise_for(name, shape, seed=0, count=K):
+    uniforms = evaluated(ESTIMATORS[name].uniforms, shape[-1], count)
+    noise = np.random.default_rng(seed).random((max(uniforms, 1), *shape))
+    return noise if uniforms > 1 else noise[0]
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_table_counts_the_evaluations_and_says_where_the_derivative_is_taken(name):
+    """f is spied on: how many samples an example it is given, and at which its derivative is asked for."""
+    entry, units = ESTIMATORS[name], 3
+    logits = tf.constant(np.random.default_rng(1).normal(size=(2, 5, units)))
+    noise = noise_for(name, logits.shape)
+    seen, differentiated = [], []
+
+    @tf.custom_gradient
+    def f(x):
+        seen.append(x.numpy())
+
+        def derivative(upstream):
+            differentiated.append(x.numpy())
+            return upstream[..., None] * tf.ones_like(x)
+
+        return tf.reduce_sum(x, -1), derivative
+
+    gradient(name, f, logits, noise, **options(name, logits))
+    assert sum(x.size for x in seen) == evaluated(entry.evaluations, units) * tf.size(logits).numpy()
+    points = {
+        "b": lambda x: np.isin(x, (0, 1)).all(),
+        "p": lambda x: np.allclose(x, oracle.sigmoid(logits)),
+        "y": lambda x: ((0 < x) & (x < 1)).all() and not np.allclose(x, oracle.sigmoid(logits)),
     }
-    b, gradient = gradient_through(name, LOGITS, noise, slope)
-    value, factor = expected[name]
-    np.testing.assert_allclose(b, value, atol=1e-12)
-    np.testing.assert_allclose(gradient, UPSTREAM * factor, atol=1e-12)
+    kinds = [kind[0] for kind in entry.derivative.split(", ") if kind]
+    assert len(differentiated) == len(kinds)
+    assert all(points[kind](x) for kind, x in zip(kinds, differentiated))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_table_counts_the_uniforms(name):
+    """None is missing at the smallest K, and none is idle: another one in its place changes the estimate."""
+    logits, f = tf.constant(np.random.default_rng(3).normal(size=(1, 9, 3))), oracle.Cubic(1, 3)
+    noise = noise_for(name, logits.shape, count=2 if name == "leave-one-out" else 1)
+    found, _ = gradient(name, f, logits, noise, **options(name, logits))
+    assert np.isfinite(found).all()
+    planes = noise if noise.ndim > 3 else noise[None]
+    for at in range(len(planes)):
+        other = planes.copy()
+        other[at] = np.random.default_rng(9).random(logits.shape)
+        changed, _ = gradient(name, f, logits, other.reshape(noise.shape), **options(name, logits))
+        assert np.array_equal(found, changed) == (ESTIMATORS[name].uniforms == 0)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_table_is_complete(name):
+    entry = ESTIMATORS[name]
+    assert entry.kind in ("sampler", "gradient") and re.match("(un|slightly )?biased", entry.bias)
+    assert entry.function.__doc__ and getattr(estimators, entry.function.__name__) is entry.function
+    assert (entry.kind == "sampler") <= bool(entry.derivative)
+    assert (entry.initial is not None) <= bool(entry.state)
+
+
+def test_specs_name_estimators_of_the_table():
+    assert set(spec.ESTIMATORS) <= set(ESTIMATORS)
+
+
+@pytest.mark.parametrize("name", STATELESS)
+@settings(max_examples=6)
+@given(st.lists(st.integers(1, 3), max_size=3), st.integers(1, 4), st.integers(0, 2**31))
+def test_any_leading_axes_and_each_example_by_itself(name, leading, units, seed):
+    """f, baseline and surrogate differ between the examples."""
+    rng, shape = np.random.default_rng(seed), (*leading, units)
+    logits, weights, noise = rng.normal(size=shape), rng.normal(size=shape), noise_for(name, shape, seed)
+
+    def estimate(at):
+        def f(b):
+            total = tf.reduce_sum(weights[at] * b, -1)
+            return total + total**3
+
+        a = tf.constant(logits[at])
+        u = noise[(slice(None), *at)] if noise.ndim > logits.ndim else noise[at]
+        return gradient(name, f, a, tf.constant(u), **options(name, a))[0].numpy()
+
+    together = estimate(())
+    assert together.shape == shape
+    for at in itertools.product(*map(range, leading)):
+        np.testing.assert_allclose(together[at], estimate(at), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in STATELESS])
+def test_any_leading_axes_before_the_batch_of_one_with_a_state(name):
+    rng = np.random.default_rng(0)
+    logits, weights, noise = rng.normal(size=(3, 5, 2)), rng.normal(size=(3, 5, 2)), rng.random((4, 3, 5, 2))
+    together, separate = None, [None] * 3
+    for u in noise:
+        found, together = gradient(name, lambda b: tf.reduce_sum(weights * b, -1), logits, u, together)
+        for net in range(3):
+            f = functools.partial(lambda own, b: tf.reduce_sum(own * b, -1), weights[net])
+            one, separate[net] = gradient(name, f, logits[net], u[net], separate[net])
+            np.testing.assert_allclose(found[net], one, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extreme_logits_and_noise_stay_finite_and_xla_agrees(name, dtype):
+    """Both ends of what `tf.random.uniform` may return, at logits where p rounds to 0 or 1."""
+    ends = [0.0, np.finfo(dtype).tiny, 0.5, 1 - np.finfo(dtype).epsneg]
+    values = np.array(list(itertools.product([-1000, -40, -15, 0, 15, 40, 1000], ends, ends)), dtype)
+    logits = tf.constant(np.stack([values[:, 0], values[::-1, 0]], -1))
+    uniforms = evaluated(ESTIMATORS[name].uniforms, 2)
+    noise = tf.constant(np.stack([values[:, 1:], values[:, :0:-1]]))  # 2 x B x H
+    noise = noise[0] if uniforms < 2 else tf.concat([noise] * uniforms, 0)[:uniforms]
+
+    def f(b):
+        return tf.reduce_sum(tf.sin(3 * b + 1), -1) + tf.reduce_prod(b, -1)
+
+    def estimate(logits):
+        return gradient(name, f, logits, noise, **options(name, logits / 100))[0]
+
+    found = estimate(logits)
+    assert found.dtype == logits.dtype and found.shape == logits.shape
+    assert np.isfinite(found).all()
+    compiled = tf.function(estimate, jit_compile=True)(logits)
+    tolerance = 1e-3 if dtype == np.float32 else 1e-10
+    np.testing.assert_allclose(compiled, found, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["rebar", "relax"])
+def test_the_variances_gradient_is_finite_there_too(name):
+    logits = tf.constant([[-40.0, 40.0, 0.0], [40.0, -40.0, 15.0]])
+    parameters = [tf.Variable(0.5), tf.Variable(0.3)]
+    call = {
+        "rebar": lambda u: estimators.rebar(lambda b: tf.reduce_sum(b**2, -1), logits, u, *parameters),
+        "relax": lambda u: estimators.relax(
+            lambda b: tf.reduce_sum(b**2, -1), logits, u,
+            lambda z: tf.reduce_sum(parameters[0] * tf.tanh(parameters[1] * z), -1),
+        ),
+    }[name]  # fmt: skip
+    for u in itertools.product([0.0, 0.5, 1 - 2**-24], repeat=2):
+        noise = tf.reshape(u, [2, 1, 1]) * tf.ones([2, 2, 3])
+        g, slopes = estimators.variance_gradient(lambda noise=noise: call(noise), parameters)
+        assert np.isfinite(g).all() and np.isfinite(slopes).all()
+
+
+@pytest.mark.parametrize("name", oracle.SAMPLERS)
+def test_a_slope_scales_the_logits_and_the_derivative(name):
+    """One for each net broadcasts; pass-through and fires-only know it forward alone."""
+    rng = np.random.default_rng(0)
+    logits, slopes = rng.normal(size=(3, 5, 4)), np.array([1.0, 2.0, 4.0])[:, None, None]
+    noise, f = noise_for(name, logits.shape), oracle.Cubic(1, 4)
+    found, _ = gradient(name, f, logits, noise, slope=slopes)
+    scaled, _ = gradient(name, f, slopes * logits, noise)
+    np.testing.assert_allclose(found, scaled * (slopes if name in SLOPED else 1), rtol=1e-9)
+    b = ESTIMATORS[name].function(tf.constant(logits), noise, slopes)
+    np.testing.assert_allclose(b, ESTIMATORS[name].function(tf.constant(slopes * logits), noise), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", oracle.SAMPLERS)
+def test_samplers_answer_the_one_sample_or_a_relaxation_of_it(name):
+    logits = np.random.default_rng(2).normal(size=(7, 5)) * 3
+    noise = noise_for(name, logits.shape)
+    first = noise[0] if noise.ndim > 2 else noise
+    expected = (first < oracle.sigmoid(logits)).astype(float)
+    found = ESTIMATORS[name].function(tf.constant(logits), noise).numpy()
+    if name == "sigmoid":
+        np.testing.assert_allclose(found, oracle.sigmoid(logits))
+    elif name == "concrete":
+        assert ((found > 0.5) == expected).all() and ((0 < found) & (found < 1)).all()
+    else:
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_the_step_at_one_half_is_zero_as_round_half_even():
     assert sample(tf.zeros([1]), tf.constant([0.5])).numpy() == 0
 
 
-def test_a_slope_for_each_net_broadcasts():
-    slopes = np.array([1.0, 2.0, 4.0])[:, None, None]
-    _, together = gradient_through("sigmoid-adjusted", LOGITS, NOISE, slopes)
-    p = sigmoid(slopes * LOGITS)
-    np.testing.assert_allclose(together, UPSTREAM * slopes * p * (1 - p), atol=1e-12)
+def test_leave_one_out_refuses_a_single_sample():
+    with pytest.raises(ValueError, match="allowed: at least 2"):
+        gradient("leave-one-out", lambda b: b[..., 0], tf.zeros([4, 2]), tf.zeros([1, 4, 2]))
 
 
-def random_loss(seed, units):
-    """A table of losses, one for each state of the units, and a function that looks them up."""
-    table = np.random.default_rng(seed).normal(size=[2] * units)
-    states = 2 ** np.arange(units)[::-1]
-
-    def f(b):
-        index = tf.reduce_sum(tf.cast(b, tf.int32) * states, axis=-1)
-        return tf.gather(tf.constant(table.reshape(-1)), index)
-
-    return table, f
-
-
-def exact_gradient(table, logits):
-    """d E[f] / d logit_i = p_i (1 - p_i) E over the others of [f(1) - f(0)], by enumeration."""
-    p = sigmoid(logits)
-    gradient = np.zeros(len(p))
-    for state in itertools.product((0, 1), repeat=len(p)):
-        for i in range(len(p)):
-            others = np.prod([p[j] if state[j] else 1 - p[j] for j in range(len(p)) if j != i])
-            gradient[i] += p[i] * (1 - p[i]) * others * table[state] * (1 if state[i] else -1)
-    return gradient
-
-
-@pytest.mark.parametrize("units", [1, 2, 3, 4])
-def test_reinforce_is_unbiased_by_enumeration(units):
-    logits = np.random.default_rng(units).normal(size=units) * 2
-    table, f = random_loss(units, units)
-    p = sigmoid(logits)
-    expectation = np.zeros(units)
-    for state in itertools.product((0, 1), repeat=units):
-        probability = np.prod(np.where(state, p, 1 - p))
-        noise = np.where(state, p / 2, (1 + p) / 2)  # any noise that gives this state
-        estimate, _ = reinforce(f, tf.constant(logits[None]), tf.constant(noise[None]))
-        expectation += probability * estimate.numpy()[0]
-    np.testing.assert_allclose(expectation, exact_gradient(table, logits), atol=1e-12)
-
-
-def test_a_constant_baseline_leaves_the_expectation_and_variance_adjusted_uses_the_best():
-    """With its moments exact, one unit's variance-adjusted estimate is the exact gradient itself."""
-    logits, table = np.array([0.7]), np.array([2.0, -1.0])
-    p = sigmoid(logits)[0]
-    numerator = p * (1 - p) * ((1 - p) * table[1] + p * table[0])
-    moments = tuple(tf.constant([m]) for m in (numerator, p * (1 - p)))
-
-    def f(b):
-        return tf.gather(tf.constant(table), tf.cast(b[..., 0], tf.int32))
-
-    # a batch that holds each state as often as it is probable keeps the moments where they are
-    count = 200_000
-    noise = ((np.arange(count) + 0.5) / count)[:, None]
-    estimate, _ = variance_adjusted(
-        f, tf.constant(np.full([count, 1], logits[0])), tf.constant(noise), moments
-    )
-    # what is left is the floor of 1e-4 on the denominator
-    np.testing.assert_allclose(estimate.numpy(), p * (1 - p) * (table[1] - table[0]), rtol=2e-3)
-    np.testing.assert_allclose(estimate.numpy().mean(), exact_gradient(table, logits)[0], rtol=1e-4)
-
-
-def test_variance_adjusted_moving_averages_against_numpy():
-    n, d = np.zeros((3, 4)), np.ones((3, 4))
-    moments = initial_moments([3, 4], tf.float64)
-    for step in range(4):
-        noise = np.random.default_rng(step).random((3, 5, 4))
-        score = (noise < sigmoid(LOGITS)) - sigmoid(LOGITS)
-        loss = np.random.default_rng(9 + step).random((3, 5))
-        n = 0.95 * n + 0.05 * (score**2 * loss[..., None]).mean(1)
-        d = 0.95 * d + 0.05 * (score**2).mean(1)
-        expected = score * (loss[..., None] - (n / (d + 1e-4))[:, None])
-        gradient, moments = variance_adjusted(
-            lambda b, loss=loss: tf.constant(loss), tf.constant(LOGITS), tf.constant(noise), moments
-        )
-        np.testing.assert_allclose(gradient.numpy(), expected, atol=1e-12)
-    np.testing.assert_allclose(moments[0].numpy(), n, atol=1e-12)
-    np.testing.assert_allclose(moments[1].numpy(), d, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("logit", [-40.0, 40.0, -1000.0, 1000.0])
-def test_extreme_logits_stay_finite(name, logit):
-    b, gradient = gradient_through(name, np.full_like(LOGITS, logit), NOISE, 1.0)
-    assert np.isfinite(b).all() and np.isfinite(gradient).all()
-    np.testing.assert_allclose(b, 1.0 if logit > 0 else 0.0, atol=1e-12)
-
-
-def test_specs_know_every_estimator_of_the_tables():
-    assert set(spec.ESTIMATORS) == set(SAMPLERS) | set(SCORE_FUNCTIONS)
+def test_states_count_in_binary():
+    np.testing.assert_array_equal(estimators.states(3, tf.float64), oracle.states(3))

@@ -5,6 +5,7 @@ import pytest
 
 from bsn import BinaryStochastic, InputError
 from bsn.backend import tf
+from bsn.layers import SAMPLERS
 
 import keras  # isort: skip
 
@@ -51,6 +52,17 @@ def test_gradient_is_the_estimators():
         total = tf.reduce_sum(layer(a, training=True) * [[3.0, 5.0]])
     p = 1 / (1 + np.exp(-2 * a.numpy()))
     np.testing.assert_allclose(tape.gradient(total, a), 2 * p * (1 - p) * [[3.0, 5.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_of_one_uniform_is_an_activation(name):
+    a = tf.fill([500, 2], 0.3)
+    with tf.GradientTape() as tape:
+        tape.watch(a)
+        out = BinaryStochastic(name, seed=0)(a, training=True)
+        total = tf.reduce_sum(out**2)
+    assert 0.4 < out.numpy().mean() < 0.75 and out.dtype == a.dtype
+    assert (tape.gradient(total, a).numpy() >= 0).all()
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,9 @@ def test_three_training_steps_of_two_nets_against_numpy(estimator, stable):
 def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
     """The kernels repeat the formulas of `bsn.estimators`; here they are held to them."""
     x, y, noise = problem(2)
-    slope = 1.0 if estimator in estimators.SCORE_FUNCTIONS else 1.7
+    entry = estimators.ESTIMATORS[estimator]
+    sampled = entry.kind == "sampler"
+    slope = 1.7 if sampled else 1.0
     net = network.initial_parameters(6, [INPUTS, *WIDTHS])
     first, upper = network.side_by_side([net])
     train(first, upper, network.initial_moments(1, sum(HIDDEN)), x, y, noise[:1], [slope], [1.0], estimator)
@@ -89,19 +91,16 @@ def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
     with tf.GradientTape() as tape:
         tape.watch(variables)
         h, scored, objective = tf.constant(np.float32(x)), [], 0.0
-        for layer, ((weight, bias), u) in enumerate(zip(variables, noise[0])):
+        for (weight, bias), u in zip(variables, noise[0]):
             a, u = h @ weight + bias, np.float32(u)
-            scored.append((a, u, score_function.initial_moments([HIDDEN[layer]])))
-            sampler = estimators.SAMPLERS.get(estimator, estimators.sample)
-            h = sampler(a, u, slope)
+            scored.append((a, u))
+            h = (entry.function if sampled else estimators.sample)(a, u, slope)
         logits = h @ variables[-1][0] + variables[-1][1]
         losses = -tf.reduce_mean(np.float32(y) * tf.nn.log_softmax(logits), axis=-1)
         objective = tf.reduce_sum(losses)
-        if estimator in estimators.SCORE_FUNCTIONS:
-            for a, u, moments in scored:
-                g, _ = estimators.SCORE_FUNCTIONS[estimator](
-                    lambda b: losses, tf.stop_gradient(a), u, moments
-                )
+        if not sampled:
+            for a, u in scored:
+                g, _ = estimators.gradient(estimator, lambda b: losses, tf.stop_gradient(a), u)
                 objective += tf.reduce_sum(tf.stop_gradient(g) * a)
     for trained, before, gradient in zip(
         unstacked(first, upper, 0), net, tape.gradient(objective, variables)

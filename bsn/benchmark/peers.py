@@ -149,7 +149,7 @@ def torch_loop(data, nets, seed):
 def tf_function_loop(data, nets, seed):
     """TensorFlow 2's tutorials: a compiled train step, called for each mini-batch."""
     from bsn.backend import tf
-    from bsn.estimators import SAMPLERS
+    from bsn.estimators import sigmoid_adjusted
 
     tf.random.set_seed(seed)
     (x, labels), (eval_x, eval_labels) = [
@@ -161,7 +161,7 @@ def tf_function_loop(data, nets, seed):
 
     def forward(images):
         a = images @ weights[0] + biases[0]
-        return SAMPLERS["sigmoid-adjusted"](a, tf.random.uniform(tf.shape(a)), 1.0) @ weights[1] + biases[1]
+        return sigmoid_adjusted(a, tf.random.uniform(tf.shape(a))) @ weights[1] + biases[1]
 
     @tf.function
     def train_step(rows):

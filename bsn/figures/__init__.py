@@ -1,4 +1,7 @@
-"""Every figure of the book; each function returns a `bsn.figures.style.Figure` for a notebook to show."""
+"""Every figure of the book; each function returns a `bsn.figures.style.Figure` for a notebook to show.
+
+Those of the gradient laboratory need TensorFlow and are imported from `bsn.figures.laboratory`.
+"""
 
 from bsn.figures import scorecard
 from bsn.figures.estimators import examples, gradient_comparison, surrogate_derivatives
