@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from bsn import estimators, network, sparse, spec
+from bsn import estimators, network, sparse, spec, units
 from bsn.backend import tf
 from bsn.estimators import score_function
 
@@ -40,7 +40,7 @@ def train(first, upper, moments, x, y, noise, slopes, rates, estimator, stable=F
     summed = network.train(
         first, upper, moments, diverged, sparse.rows(np.float32(x)), y.argmax(1).astype(np.int32),
         np.stack([batch] * len(noise)), stacked, np.float32(slopes), np.full(len(upper), True),
-        np.float32(rates), network.CODES[estimator], stable, WIDTHS, 0,
+        np.float32(rates), units.CODES[estimator], stable, WIDTHS, 0,
     )  # fmt: skip
     return summed, diverged
 
@@ -110,8 +110,8 @@ def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
 
 
 def test_constants_repeated_to_spare_tensorflow():
-    assert network.DECAY == np.float32(score_function.DECAY)
-    assert network.FLOOR == np.float32(score_function.FLOOR)
+    assert units.DECAY == np.float32(score_function.DECAY)
+    assert units.FLOOR == np.float32(score_function.FLOOR)
 
 
 def test_the_reference_gradient_by_finite_differences():
@@ -133,9 +133,9 @@ def test_the_reference_gradient_by_finite_differences():
 
 def test_exp_to_one_part_in_ten_million():
     x = np.linspace(-87, 87, 100_001, dtype=np.float32)
-    found = np.array([network.exp(v) for v in x])
+    found = np.array([units.exp(v) for v in x])
     np.testing.assert_allclose(found, np.exp(np.float64(x)), rtol=2e-7)
-    assert network.exp(np.float32(-1e30)) < 1e-37 and 1e38 < network.exp(np.float32(1e30)) < np.inf
+    assert units.exp(np.float32(-1e30)) < 1e-37 and 1e38 < units.exp(np.float32(1e30)) < np.inf
 
 
 def loss_and_gradient(logits, label, stable):
