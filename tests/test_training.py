@@ -40,7 +40,9 @@ def replay(spec):
     net = network.initial_parameters(spec.seed, [x.shape[1], *hidden, 10])
     if spec.zero_biases:
         net = [(weights, np.zeros_like(biases)) for weights, biases in net]
-    moments = [(np.zeros(w), np.ones(w)) if spec.estimator == "variance-adjusted" else () for w in hidden]
+    kept = {"variance-adjusted": lambda w: (np.zeros(w), np.ones(w)), "moving-average": lambda w: (0.0,)}
+    moments = [kept.get(spec.estimator, lambda w: ())(w) for w in hidden]
+    evaluated = "sigmoid-adjusted" if spec.estimator == "concrete" else spec.estimator  # sampled
     order = shuffled_batches(spec.seed, len(labels), spec.epochs * spec.steps_per_epoch)
     points = {"training": [], "validation": [], "epoch": []}
 
@@ -51,7 +53,7 @@ def replay(spec):
     def evaluate(step, kind, slope):
         slope = slope if spec.slope_in_evaluation else 1.0
         u = by_layer(drawn(spec.seed, step, kind, [len(eval_labels), sum(hidden)]), spec.eval_mode)
-        return reference.train_step(net, moments, eval_x, eval_y, u, slope, 0.0, spec.estimator)[3]
+        return reference.train_step(net, moments, eval_x, eval_y, u, slope, 0.0, evaluated)[3]
 
     slope, step = 1.0, 0
     points["epoch"].append((0, 0, evaluate(0, training.EPOCH, slope)))
@@ -91,6 +93,11 @@ def replay(spec):
         dict(estimator="variance-adjusted", learning_rate=0.001),
         dict(estimator="reinforce", learning_rate=0.001),
         dict(estimator="sigmoid", stable_loss=True),
+        dict(estimator="reinmax", slope_rate=1.5, slope_in_training=True),
+        dict(estimator="concrete", slope_rate=1.5, slope_in_training=True),
+        dict(estimator="concrete", train_mode="deterministic", eval_mode="deterministic"),
+        dict(estimator="st-gumbel", train_mode="deterministic"),
+        dict(estimator="moving-average", learning_rate=0.001, hidden=(20, 20)),
     ],
     ids=str,
 )
