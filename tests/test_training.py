@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 
-from bsn import InputError, Spec, data, network, run, training
+from bsn import InputError, Spec, data, network, run, steps, training
 from bsn.spec import BATCH, ESTIMATORS
 from bsn.threads import thread_count
 from bsn.training import (
@@ -154,13 +154,28 @@ def test_shuffling_walks_through_the_data_once_a_pass():
 
 
 def test_noise_is_uniform_and_differs_between_seeds_steps_and_uses():
-    places = itertools.product((1, 2), (0, 1, 20_000), range(3))
+    places = itertools.product((1, 2), (0, 1, 20_000), range(4))
     draws = [drawn(seed, step, kind, [50, 200]) for seed, step, kind in places]
     for i, one in enumerate(draws):
         assert 0 <= one.min() and one.max() < 1
         assert abs(one.mean() - 0.5) < 5 * np.sqrt(1 / 12 / one.size)
         for other in draws[:i]:
             assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 5 / np.sqrt(one.size)
+
+
+def test_the_other_sample_of_leave_one_out_has_noise_of_its_own(monkeypatch):
+    seen, train = [], steps.train
+
+    def watched(*arguments):
+        seen.append((arguments[-1], *(noise.copy() for noise in arguments[6:8])))
+        return train(*arguments)
+
+    monkeypatch.setattr(steps, "train", watched)
+    run([short(estimator="leave-one-out", hidden=(9, 8), epochs=1, learning_rate=0.1)])
+    assert [start for start, *_ in seen] == [0, 101, 201]
+    for start, noise, second in seen:
+        assert (noise == drawn(1, start, training.TRAINING, noise.shape)).all()
+        assert (second == drawn(1, start, training.SECOND, noise.shape)).all()
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
