@@ -88,7 +88,7 @@ class Spec:
     Attributes:
         estimator: a name in `ESTIMATORS`; of those of `bsn.estimators`, the ones in `UNTRAINED` are
             refused with a reason. Options are the functions' own: a temperature of 1/2, eta 1; Gumbel-Rao
-            averages 10 draws. Only samplers have a slope or train rounded.
+            averages 10 evenly spaced draws. Only samplers have a slope or train rounded.
         learning_rate: as the post writes it; gradients are summed over the batch and the loss is
             a tenth of the cross-entropy, so the usual convention's rate is 5 times this.
         hidden: widths of the hidden layers.
