@@ -6,12 +6,12 @@ import pathlib
 import numba
 import platformdirs
 
+SOURCES = ("compiled.py", "spec.py", "sparse.py", "units.py", "network.py", "steps.py")
+
 
 def _sources():
     here = pathlib.Path(__file__).parent
-    return hashlib.sha256(
-        b"".join((here / name).read_bytes() for name in ("compiled.py", "spec.py", "sparse.py", "network.py"))
-    )
+    return hashlib.sha256(b"".join((here / name).read_bytes() for name in SOURCES))
 
 
 # Numba keeps what it compiled of a file until that file changes, and overlooks changes in others whose

@@ -13,17 +13,10 @@ import scipy.linalg.cython_blas  # noqa: F401  np.dot below; loaded before its t
 
 from bsn.compiled import compiled
 from bsn.sparse import add_transposed_product, columns, product
-from bsn.spec import ESTIMATORS
+from bsn.units import CONCRETE, ONE, REINFORCE, SIGMOID_ADJUSTED, ZERO, fire, through_units
 
-CODES = {name: code for code, name in enumerate(ESTIMATORS)}
-SIGMOID, SIGMOID_ADJUSTED, FIRES_ONLY = CODES["sigmoid"], CODES["sigmoid-adjusted"], CODES["fires-only"]
-REINFORCE, VARIANCE_ADJUSTED = CODES["reinforce"], CODES["variance-adjusted"]
 EVALUATED_TOGETHER = 250  # images
-
-# typed, as Numba would compute with a Python number in float64
-ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 TINY = np.finfo(np.float32).tiny
-DECAY, FLOOR = np.float32(0.95), np.float32(1e-4)  # as in bsn.estimators; repeated to spare TensorFlow
 
 
 def glorot_uniform(rng, shape):
@@ -60,35 +53,15 @@ def initial_moments(nets, units):
 
 
 @compiled
-def exp(x):
-    """e ** x in float32 to one part in 10 ** 7 (Cephes' expf), in a form that LLVM vectorises."""
-    x = min(max(x, np.float32(-87.3)), np.float32(88))
-    n = np.floor(x * np.float32(1.44269504) + HALF)
-    r = x - n * np.float32(0.693359375) - n * np.float32(-2.12194440e-4)
-    y = np.float32(1.9875691500e-4) * r + np.float32(1.3981999507e-3)
-    y = ((y * r + np.float32(8.3334519073e-3)) * r + np.float32(4.1665795894e-2)) * r
-    y = ((y + np.float32(1.6666665459e-1)) * r + HALF) * (r * r) + r + ONE
-    return y * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+def multiply(h, upper, at, out):
+    """out = h times the weights that begin at `at`; where they end."""
+    end = at + h.shape[1] * out.shape[1]
+    np.dot(h, upper[at:end].reshape(h.shape[1], out.shape[1]), out)
+    return end
 
 
 @compiled
-def _fire(p, bias, u, slope, stochastic, estimator, h):
-    """Units of one image: logits without bias, `p`, become sigmoid(slope (p + bias)), and their output h."""
-    for j in range(len(p)):
-        p[j] = ONE / (ONE + exp(-slope * (p[j] + bias[j])))
-    if estimator == SIGMOID:
-        for j in range(len(p)):
-            h[j] = p[j]
-    elif stochastic:
-        for j in range(len(p)):
-            h[j] = ONE if u[j] < p[j] else ZERO
-    else:
-        for j in range(len(p)):
-            h[j] = ONE if HALF < p[j] else ZERO
-
-
-@compiled
-def _forward(products, low, upper, u, slope, stochastic, estimator, widths, p, h, z):
+def forward(products, low, upper, u, slope, stochastic, estimator, widths, p, h, z):
     """One net's forward pass: fills p and h, lists of [B, H] for the hidden layers, and z [B, C].
 
     Args:
@@ -96,32 +69,34 @@ def _forward(products, low, upper, u, slope, stochastic, estimator, widths, p, h
         upper: [P], see `side_by_side`; u: noise [B, S].
         widths: those of the hidden layers, then C.
     """
-    at, unit = 0, 0
-    for layer in range(len(p)):
-        width = widths[layer]
-        if layer == 0:
-            for i in range(len(products)):
-                for j in range(width):
-                    p[0][i, j] = products[i, low + j]
-        else:
-            at = _multiply(h[layer - 1], upper, at, p[layer])
-        bias = upper[at : at + width]
-        for i in range(len(products)):
-            noise = u[i, unit : unit + width]
-            _fire(p[layer][i], bias, noise, slope, stochastic, estimator, h[layer][i])
-        at, unit = at + width, unit + width
-    at = _multiply(h[-1], upper, at, z)
-    for i in range(len(z)):
-        for k in range(z.shape[1]):
-            z[i, k] += upper[at + k]
+    for i in range(len(products)):
+        for j in range(widths[0]):
+            p[0][i, j] = products[i, low + j]
+        bias, noise = upper[: widths[0]], u[i, : widths[0]]
+        fire(p[0][i], bias, noise, slope, stochastic, estimator, h[0][i])
+    rest(0, upper, u, slope, stochastic, estimator, widths, p, h, z)
 
 
 @compiled
-def _multiply(h, upper, at, out):
-    """out = h times the weights that begin at `at`; where they end."""
-    end = at + h.shape[1] * out.shape[1]
-    np.dot(h, upper[at:end].reshape(h.shape[1], out.shape[1]), out)
-    return end
+def rest(layer, upper, u, slope, stochastic, estimator, widths, p, h, z):
+    """The forward pass above a hidden layer whose outputs h[layer] are given; see `forward`."""
+    at, unit = widths[0], widths[0]
+    for below in range(layer):
+        at += (widths[below] + 1) * widths[below + 1]
+        unit += widths[below + 1]
+    for above in range(layer + 1, len(p)):
+        width = widths[above]
+        at = multiply(h[above - 1], upper, at, p[above])
+        bias = upper[at : at + width]
+        for i in range(len(z)):
+            noise = u[i, unit : unit + width]
+            fire(p[above][i], bias, noise, slope, stochastic, estimator, h[above][i])
+        at += width
+        unit += width
+    at = multiply(h[-1], upper, at, z)
+    for i in range(len(z)):
+        for k in range(z.shape[1]):
+            z[i, k] += upper[at + k]
 
 
 @compiled
@@ -182,60 +157,36 @@ def loss_and_gradient(z, q, label, stable, gradient):
 
 
 @compiled
-def _through(estimator, upstream, slope, p, h, losses, moments, unit):
-    """Turn the gradient in a hidden layer's output, [B, H], into that in its logits, in place.
-
-    The score-function estimators take `losses` [B] instead. moments: [2, S], the baselines'
-    numerators and denominators, brought up to date from column `unit` on.
-    """
-    batch, width = p.shape
-    if estimator == SIGMOID or estimator == SIGMOID_ADJUSTED:
-        for i in range(batch):
-            for j in range(width):
-                upstream[i, j] *= slope * p[i, j] * (ONE - p[i, j])
-    elif estimator == FIRES_ONLY:
-        for i in range(batch):
-            for j in range(width):
-                upstream[i, j] *= h[i, j]
-    elif estimator == REINFORCE:
-        for i in range(batch):
-            for j in range(width):
-                upstream[i, j] = (h[i, j] - p[i, j]) * losses[i]
-    elif estimator == VARIANCE_ADJUSTED:  # what is left is pass-through: as it is
-        numerator, denominator = np.zeros(width, np.float32), np.zeros(width, np.float32)
-        for i in range(batch):
-            for j in range(width):
-                square = (h[i, j] - p[i, j]) * (h[i, j] - p[i, j])
-                numerator[j] += square * losses[i]
-                denominator[j] += square
-        share = (ONE - DECAY) / np.float32(batch)
-        for j in range(width):
-            numerator[j] = DECAY * moments[0, unit + j] + share * numerator[j]
-            denominator[j] = DECAY * moments[1, unit + j] + share * denominator[j]
-            moments[0, unit + j], moments[1, unit + j] = numerator[j], denominator[j]
-        for i in range(batch):
-            for j in range(width):
-                baseline = numerator[j] / (denominator[j] + FLOOR)
-                upstream[i, j] = (h[i, j] - p[i, j]) * (losses[i] - baseline)
+def losses_and_gradients(z, labels, chosen, stable, q, losses, gradients):
+    """`loss_and_gradient` of each image, with q as room for a softmax; how many are answered rightly."""
+    right = 0
+    for i in range(len(z)):
+        label = labels[chosen[i]]
+        softmax(z[i], q)
+        right += best(q) == label
+        losses[i] = loss_and_gradient(z[i], q, label, stable, gradients[i])
+    return right
 
 
 @compiled
-def _descend(parameter, gradient, rate):
+def descend(parameter, gradient, rate):
     for j in range(len(parameter)):
         parameter[j] -= rate * gradient[j]
 
 
 @compiled
-def _backward(upper, moments, slope, rate, estimator, p, h, losses, through, products):
+def backward(
+    upper, moments, slope, stochastic, rate, estimator, u, p, h, losses, through, products
+):  # fmt: skip
     """Take one SGD step with a net's parameters after the first weights.
 
     Args:
-        upper, p, h: as in `_forward`; moments, losses: as in `_through`.
+        upper, u, p, h: as in `forward`; moments, losses: as in `units.through_units`.
         through: for each layer, room for the gradient in its logits, [B, width]; the last is
-            given, the others are filled.
+            given, the others are filled, but for an estimator of several passes.
         products: for each layer after the first, room for its weights' gradient, [in, out].
     """
-    end, unit = len(upper), moments.shape[1]
+    end, unit = len(upper), u.shape[1]
     for layer in range(len(p), -1, -1):
         upstream = through[layer]
         width = upstream.shape[1]
@@ -243,18 +194,29 @@ def _backward(upper, moments, slope, rate, estimator, p, h, losses, through, pro
         for i in range(len(upstream)):
             for j in range(width):
                 sums[j] += upstream[i, j]
-        _descend(upper[end - width : end], sums, rate)
+        descend(upper[end - width : end], sums, rate)
         end -= width
         if layer > 0:
             below = h[layer - 1]
             start = end - below.shape[1] * width
             weights = upper[start:end]
-            if estimator != REINFORCE and estimator != VARIANCE_ADJUSTED:
+            if estimator < REINFORCE:  # a sampler
                 np.dot(upstream, weights.reshape(below.shape[1], width).T, through[layer - 1])
             np.dot(below.T, upstream, products[layer - 1])
-            _descend(weights, products[layer - 1].reshape(len(weights)), rate)
+            descend(weights, products[layer - 1].reshape(len(weights)), rate)
             end, unit = start, unit - below.shape[1]
-            _through(estimator, through[layer - 1], slope, p[layer - 1], below, losses, moments, unit)
+            through_units(
+                estimator,
+                through[layer - 1],
+                slope,
+                stochastic,
+                u,
+                p[layer - 1],
+                below,
+                losses,
+                moments,
+                unit,
+            )
 
 
 @compiled
@@ -288,21 +250,18 @@ def train(
     for t in range(steps):
         product(order[t], images, first, products)
         for net in range(nets):
-            low, right = net * width, 0
-            _forward(
+            low = net * width
+            forward(
                 products, low, upper[net], noise[t], slope[net], stochastic[net], estimator, widths, p, h, z
             )
-            for i in range(batch):
-                label = labels[order[t, i]]
-                softmax(z[i], q)
-                right += best(q) == label
-                losses[i] = loss_and_gradient(z[i], q, label, stable, through[-1][i])
+            right = losses_and_gradients(z, labels, order[t], stable, q, losses, through[-1])
             summed[net] += right / batch
             if diverged[net] < 0 and not np.isfinite(np.sum(losses)):
                 diverged[net] = step + t
-            _backward(
-                upper[net], moments[net], slope[net], rate[net], estimator, p, h, losses, through, gradients
-            )
+            backward(
+                upper[net], moments[net], slope[net], stochastic[net], rate[net], estimator, noise[t],
+                p, h, losses, through, gradients,
+            )  # fmt: skip
             for i in range(batch):
                 for j in range(width):
                     delta[i, low + j] = -rate[net] * through[0][i, j]
@@ -315,6 +274,8 @@ def accuracy(first, upper, images, labels, noise, slope, stochastic, estimator, 
     """Share of right answers of each net, [R]; arguments as for `train`, noise [N, S]."""
     examples, nets, width, last = len(labels), len(upper), widths[0], len(widths) - 1
     right, q = np.zeros(nets), np.empty(widths[last], np.float32)
+    if estimator == CONCRETE:
+        estimator = SIGMOID_ADJUSTED  # relaxed in training alone
     for low in range(0, examples, EVALUATED_TOGETHER):
         chosen = np.arange(low, min(low + EVALUATED_TOGETHER, examples))
         p = [np.empty((len(chosen), w), np.float32) for w in widths[:-1]]
@@ -323,7 +284,7 @@ def accuracy(first, upper, images, labels, noise, slope, stochastic, estimator, 
         products = np.empty((len(chosen), first.shape[1]), np.float32)
         product(chosen, images, first, products)
         for net in range(nets):
-            _forward(
+            forward(
                 products, net * width, upper[net], noise[low : low + len(chosen)], slope[net],
                 stochastic[net], estimator, widths, p, h, z,
             )  # fmt: skip

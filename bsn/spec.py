@@ -7,15 +7,25 @@ import numbers
 from bsn.errors import InputError
 
 # What the training knows of the table in bsn.estimators; a test holds the names together. They are
-# repeated so that a spec can be checked without importing TensorFlow.
-ESTIMATORS = (
+# repeated so that a spec can be checked without importing TensorFlow. Training tells the kinds apart:
+SAMPLERS = (  # the loss's gradient comes back through the units, with a slope
     "sigmoid",
     "pass-through",
     "sigmoid-adjusted",
     "fires-only",
-    "reinforce",
-    "variance-adjusted",
+    "reinmax",
+    "concrete",
+    "st-gumbel",
+    "gumbel-rao",
 )
+SCORED = ("reinforce", "variance-adjusted", "moving-average")  # one pass, no derivative
+SEVERAL_PASSES = ("leave-one-out", "muprop", "rebar", "arm", "disarm", "local-expectation")
+ESTIMATORS = SAMPLERS + SCORED + SEVERAL_PASSES
+UNTRAINED = {
+    "nvil": "its baseline is a second net, whose shape and learning rate a spec does not have",
+    "relax": "its surrogate is a second net, learned on the variance, and a spec has no settings for it",
+    "exact": "it sums over all 2^H states of a layer's H units, too many for a net; it is there to test with",
+}
 MODES = ("stochastic", "deterministic")
 BATCH = 50  # examples a mini-batch (the post)
 RECORD_EVERY = 100  # steps between two points of a learning curve (the post)
@@ -76,7 +86,9 @@ class Spec:
     """The settings that determine one trained net.
 
     Attributes:
-        estimator: a name in `ESTIMATORS`.
+        estimator: a name in `ESTIMATORS`; of those of `bsn.estimators`, the ones in `UNTRAINED` are
+            refused with a reason. Options are the functions' own: a temperature of 1/2, eta 1; Gumbel-Rao
+            averages 10 evenly spaced draws. Only samplers have a slope or train rounded.
         learning_rate: as the post writes it; gradients are summed over the batch and the loss is
             a tenth of the cross-entropy, so the usual convention's rate is 5 times this.
         hidden: widths of the hidden layers.
@@ -114,14 +126,20 @@ class Spec:
     steps_per_epoch: int = 1001
 
     def __post_init__(self):
+        if isinstance(self.estimator, str) and self.estimator in UNTRAINED:
+            raise InputError(
+                f"spec: estimator {self.estimator!r} is not trained by run(specs): "
+                f"{UNTRAINED[self.estimator]}; allowed: {RULES['estimator'][1]}"
+            )
         for field in dataclasses.fields(self):
             check(field.name, getattr(self, field.name), where="spec: ")
         if self.train_on == self.evaluate_on:
             raise InputError(f"spec: train_on and evaluate_on are both {self.train_on!r}; allowed: two parts")
-        scored = self.estimator in ("reinforce", "variance-adjusted")
-        if scored and self.slope_rate != 1:
+        if self.estimator not in SAMPLERS and self.slope_rate != 1:
             raise InputError(f"spec: slope_rate is {self.slope_rate} with {self.estimator}; allowed: 1")
-        if scored and self.train_mode == "deterministic":
+        # Gumbel-Rao's average is over noise that fits the sample, of which a rounded unit has none
+        drawn = self.estimator not in SAMPLERS or self.estimator == "gumbel-rao"
+        if drawn and self.train_mode == "deterministic":
             raise InputError(
                 f"spec: train_mode is 'deterministic' with {self.estimator}; allowed: stochastic"
             )

@@ -13,17 +13,17 @@ import numpy as np
 import threadpoolctl
 
 from bsn import data as datasets
-from bsn import network, record, sparse
+from bsn import network, record, sparse, steps, units
 from bsn.errors import InputError
 from bsn.progress import training_progress
-from bsn.spec import BATCH, RECORD_EVERY
+from bsn.spec import BATCH, RECORD_EVERY, SEVERAL_PASSES
 from bsn.threads import thread_count
 
 SIDE_BY_SIDE = 16  # nets; more are no faster, and fewer could not keep every core busy
 
 # Philox streams under a net's seed from here on; those below are the layers' initial values
 SHUFFLING = 1 << 32
-TRAINING, RECORD, EPOCH = range(3)  # uses of noise
+TRAINING, RECORD, EPOCH, SECOND = range(4)  # uses of noise; the last is of another sample
 
 
 def run(specs, progress=training_progress):
@@ -178,7 +178,7 @@ def _learning_curves(specs, advance):
     moments = network.initial_moments(nets, sum(common.hidden))
     diverged = np.full(nets, -1)
     order = shuffled_batches(common.seed, len(data.labels), common.epochs * common.steps_per_epoch)
-    estimator = network.CODES[common.estimator]
+    estimator = units.CODES[common.estimator]
     learning_rate = np.array([spec.learning_rate for spec in specs], np.float32)
     train_stochastic = np.array([spec.train_mode == "stochastic" for spec in specs])
     eval_stochastic = np.array([spec.eval_mode == "stochastic" for spec in specs])
@@ -188,17 +188,25 @@ def _learning_curves(specs, advance):
     points = []
 
     # reused: memory asked for and given back at each record slows down both threads
-    units = sum(common.hidden)
-    noise = np.empty([RECORD_EVERY + 1, BATCH, units], np.float32)
-    eval_noise = np.empty([len(evaluated.labels), units], np.float32)
+    hidden = sum(common.hidden)
+    noise = np.empty([RECORD_EVERY + 1, BATCH, hidden], np.float32)
+    second = np.empty_like(noise if common.estimator == "leave-one-out" else noise[:0])
+    eval_noise = np.empty([len(evaluated.labels), hidden], np.float32)
 
     def train(start, end, epoch):
         slope = np.where(in_training, rates**epoch, 1).astype(np.float32)
         drawn = uniform_noise(common.seed, start, TRAINING, noise[: end - start])
-        summed = network.train(
-            first, upper, moments, diverged, data.images, data.labels, order[start:end], drawn, slope,
-            train_stochastic, learning_rate, estimator, common.stable_loss, widths, start,
-        )  # fmt: skip
+        if common.estimator in SEVERAL_PASSES:
+            other = uniform_noise(common.seed, start, SECOND, second[: end - start])
+            summed = steps.train(
+                first, upper, diverged, data.images, data.labels, order[start:end], drawn, other,
+                learning_rate, estimator, common.stable_loss, widths, start,
+            )  # fmt: skip
+        else:
+            summed = network.train(
+                first, upper, moments, diverged, data.images, data.labels, order[start:end], drawn, slope,
+                train_stochastic, learning_rate, estimator, common.stable_loss, widths, start,
+            )  # fmt: skip
         advance(nets * (end - start))
         return summed
 

@@ -9,11 +9,22 @@ def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
+def relaxed(a, u):
+    """Concrete at temperature 1/2."""
+    return sigmoid((a - np.log(u) + np.log(1 - u)) / 0.5)
+
+
+def draws_that_fit(p, u, k=10):
+    """Gumbel-Rao's k noises for the outcome that u led to: evenly spaced, each on its side of p."""
+    v = (np.where(u < p, u / p, (u - p) / (1 - p)) + np.arange(k).reshape(-1, 1, 1) / k) % 1
+    return np.where(u < p, v * p, p + v * (1 - p))
+
+
 def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
-    """One SGD step on the sum over the batch of -mean_k(y log q), for one net.
+    """One SGD step on the sum over the batch of -mean_k(y log q), for one net and one pass.
 
     Args:
-        parameters: [(W, b), ...]; moments: for each hidden layer (N, D) or ().
+        parameters: [(W, b), ...]; moments: for each hidden layer (N, D), (mean loss,) or ().
         x: [B, D]; y: one-hot [B, C]; noise: for each hidden layer [B, H].
 
     Returns:
@@ -24,7 +35,8 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
         a = outputs[-1] @ weight + bias
         p = sigmoid(slope * a)
         logits.append(a)
-        outputs.append(p if estimator == "sigmoid" else (u < p).astype(float))
+        b = (u < p).astype(float)
+        outputs.append({"sigmoid": p, "concrete": relaxed(slope * a, u)}.get(estimator, b))
     weight, bias = parameters[-1]
     z = outputs[-1] @ weight + bias
     q = np.exp(z) / np.exp(z).sum(1, keepdims=True)
@@ -47,8 +59,20 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
             upstream = through
         elif estimator == "fires-only":
             upstream = through * b
+        elif estimator == "reinmax":
+            upstream = through * slope * np.abs(b - p) / 2
+        elif estimator in ("concrete", "st-gumbel"):
+            soft = relaxed(slope * logits[hidden], noise[hidden])
+            upstream = through * slope * soft * (1 - soft) / 0.5
+        elif estimator == "gumbel-rao":
+            soft = relaxed(slope * logits[hidden], draws_that_fit(p, noise[hidden]))
+            upstream = through * slope * (soft * (1 - soft)).mean(0) / 0.5
         elif estimator == "reinforce":
             upstream = (b - sigmoid(logits[hidden])) * losses[:, None]
+        elif estimator == "moving-average":
+            (mean,) = moments[hidden]
+            new_moments[hidden] = (DECAY * mean + (1 - DECAY) * losses.mean(),)
+            upstream = (b - sigmoid(logits[hidden])) * (losses - mean)[:, None]
         else:
             score = b - sigmoid(logits[hidden])
             n, d = moments[hidden]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsn import estimators, spec
+from bsn import estimators
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS, gradient, sample
 
@@ -90,10 +90,6 @@ def test_the_table_is_complete(name):
     assert entry.function.__doc__ and getattr(estimators, entry.function.__name__) is entry.function
     assert (entry.kind == "sampler") <= bool(entry.derivative)
     assert (entry.initial is not None) <= bool(entry.state)
-
-
-def test_specs_name_estimators_of_the_table():
-    assert set(spec.ESTIMATORS) <= set(ESTIMATORS)
 
 
 @pytest.mark.parametrize("name", STATELESS)

@@ -1,15 +1,18 @@
 """The compiled nets against NumPy in float64 and against TensorFlow; the loss that breaks."""
 
+import inspect
+
 import numpy as np
 import pytest
 import reference
 
-from bsn import estimators, network, sparse, spec
+from bsn import estimators, network, sparse, spec, units
 from bsn.backend import tf
 from bsn.estimators import score_function
 
 HIDDEN, INPUTS, CLASSES, BATCH = (6, 5), 8, 10, 7
 WIDTHS = np.array([*HIDDEN, CLASSES])
+ONE_PASS = spec.SAMPLERS + spec.SCORED  # the others: test_steps.py
 
 
 def problem(seed=0):
@@ -40,21 +43,22 @@ def train(first, upper, moments, x, y, noise, slopes, rates, estimator, stable=F
     summed = network.train(
         first, upper, moments, diverged, sparse.rows(np.float32(x)), y.argmax(1).astype(np.int32),
         np.stack([batch] * len(noise)), stacked, np.float32(slopes), np.full(len(upper), True),
-        np.float32(rates), network.CODES[estimator], stable, WIDTHS, 0,
+        np.float32(rates), units.CODES[estimator], stable, WIDTHS, 0,
     )  # fmt: skip
     return summed, diverged
 
 
 @pytest.mark.parametrize("stable", [False, True])
-@pytest.mark.parametrize("estimator", spec.ESTIMATORS)
+@pytest.mark.parametrize("estimator", ONE_PASS)
 def test_three_training_steps_of_two_nets_against_numpy(estimator, stable):
     """Two hidden layers, the moving averages included; rates and slopes differ between the nets."""
     x, y, noise = problem()
     rates = [0.3, 0.05]
     # the slope is one of the straight-through estimators
-    slopes = [1.0, 1.0] if estimator in ("reinforce", "variance-adjusted") else [1.0, 2.0]
+    slopes = [1.0, 2.0] if estimator in spec.SAMPLERS else [1.0, 1.0]
     nets = [network.initial_parameters(seed, [INPUTS, *WIDTHS]) for seed in (3, 4)]
-    start = [(np.zeros(w), np.ones(w)) if estimator == "variance-adjusted" else () for w in HIDDEN]
+    kept = {"variance-adjusted": lambda w: (np.zeros(w), np.ones(w)), "moving-average": lambda w: (0.0,)}
+    start = [kept.get(estimator, lambda w: ())(w) for w in HIDDEN]
     states = [([(np.float64(w), np.float64(b)) for w, b in net], start) for net in nets]
 
     first, upper = network.side_by_side(nets)
@@ -74,14 +78,26 @@ def test_three_training_steps_of_two_nets_against_numpy(estimator, stable):
         if estimator == "variance-adjusted":
             expected = np.concatenate([np.stack(pair) for pair in states[i][1]], axis=1)
             np.testing.assert_allclose(moments[i], expected, atol=3e-7)
+        if estimator == "moving-average":
+            expected = [mean for (mean,) in states[i][1]]
+            np.testing.assert_allclose(moments[i][0, [0, HIDDEN[0]]], expected, atol=3e-7)
 
 
-@pytest.mark.parametrize("estimator", spec.ESTIMATORS)
+@pytest.mark.parametrize("estimator", ONE_PASS)
 def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
     """The kernels repeat the formulas of `bsn.estimators`; here they are held to them."""
     x, y, noise = problem(2)
     entry = estimators.ESTIMATORS[estimator]
     sampled = entry.kind == "sampler"
+
+    def unit(a, u):
+        if not sampled:
+            return estimators.sample(a, u)
+        if estimator == "gumbel-rao":
+            v = estimators.tied(slope * a, u)
+            u = tf.stack([u, *((v + k / units.DRAWS) % 1 for k in range(units.DRAWS))])
+        return entry.function(a, u, slope)
+
     slope = 1.7 if sampled else 1.0
     net = network.initial_parameters(6, [INPUTS, *WIDTHS])
     first, upper = network.side_by_side([net])
@@ -94,7 +110,7 @@ def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
         for (weight, bias), u in zip(variables, noise[0]):
             a, u = h @ weight + bias, np.float32(u)
             scored.append((a, u))
-            h = (entry.function if sampled else estimators.sample)(a, u, slope)
+            h = unit(a, u)
         logits = h @ variables[-1][0] + variables[-1][1]
         losses = -tf.reduce_mean(np.float32(y) * tf.nn.log_softmax(logits), axis=-1)
         objective = tf.reduce_sum(losses)
@@ -109,9 +125,47 @@ def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
             np.testing.assert_allclose(other - one, g, atol=1e-6)
 
 
+@pytest.mark.parametrize("estimator", ["reinmax", "concrete", "st-gumbel", "gumbel-rao"])
+def test_saturated_units_pass_no_gradient(estimator):
+    """At logits and noise where p, 1 - p, u or an odds ratio is as small as it gets."""
+    ends = np.float32([-200, -88, -30, -1e-30, 0, 17, 30, 200])
+    noise = np.float32([0, 2**-24, 1e-3, 0.5, 1 - 2**-24])
+    logits, u = (grid.ravel() for grid in np.meshgrid(ends, noise))
+    p, h, upstream = logits.copy()[None], np.empty((1, len(u)), np.float32), np.ones((1, len(u)), np.float32)
+    code = units.CODES[estimator]
+    units.fire(p[0], np.zeros_like(u), u, np.float32(1), True, code, h[0])
+    moments = np.empty((2, 0), np.float32)
+    units.through_units(
+        code, upstream, np.float32(1), True, u[None], p, h, np.zeros(1, np.float32), moments, 0
+    )
+    assert ((0 <= h) & (h <= 1)).all()
+    assert ((0 <= upstream) & (upstream <= 0.5)).all()
+    if estimator != "concrete":
+        assert (h[0] == (u < p[0])).all()
+    # at u = 0 a unit fires however silent, and ReinMax then passes half
+    far = (np.abs(logits) > 20) & ((u > 0) | (estimator not in ("reinmax", "gumbel-rao")))
+    assert (upstream[0, far] < 1e-6).all()
+
+
+def test_relaxed_training_shows_in_the_evaluation_as_samples():
+    x, y, noise = problem(4)
+    first, upper = network.side_by_side([network.initial_parameters(6, [INPUTS, *WIDTHS])])
+    images, labels, u = sparse.rows(np.float32(x)), np.int32(y.argmax(1)), np.float32(np.hstack(noise[0]))
+
+    def accuracy(name, stochastic):
+        code, settings = units.CODES[name], (np.ones(1, np.float32), np.full(1, stochastic))
+        return network.accuracy(first, upper, images, labels, u, *settings, code, WIDTHS)[0]
+
+    for stochastic in (True, False):
+        assert accuracy("concrete", stochastic) == accuracy("sigmoid-adjusted", stochastic)
+
+
 def test_constants_repeated_to_spare_tensorflow():
-    assert network.DECAY == np.float32(score_function.DECAY)
-    assert network.FLOOR == np.float32(score_function.FLOOR)
+    defaults = [inspect.signature(estimators.ESTIMATORS[name].function).parameters["temperature"].default
+        for name in ("concrete", "st-gumbel", "gumbel-rao", "rebar")]  # fmt: skip
+    assert set(defaults) == {1 / units.INVERSE_TEMPERATURE}
+    assert units.DECAY == np.float32(score_function.DECAY)
+    assert units.FLOOR == np.float32(score_function.FLOOR)
 
 
 def test_the_reference_gradient_by_finite_differences():
@@ -133,9 +187,9 @@ def test_the_reference_gradient_by_finite_differences():
 
 def test_exp_to_one_part_in_ten_million():
     x = np.linspace(-87, 87, 100_001, dtype=np.float32)
-    found = np.array([network.exp(v) for v in x])
+    found = np.array([units.exp(v) for v in x])
     np.testing.assert_allclose(found, np.exp(np.float64(x)), rtol=2e-7)
-    assert network.exp(np.float32(-1e30)) < 1e-37 and 1e38 < network.exp(np.float32(1e30)) < np.inf
+    assert units.exp(np.float32(-1e30)) < 1e-37 and 1e38 < units.exp(np.float32(1e30)) < np.inf
 
 
 def loss_and_gradient(logits, label, stable):

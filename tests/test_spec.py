@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bsn import InputError, Spec
-from bsn.spec import grid
+from bsn.spec import ESTIMATORS, SAMPLERS, UNTRAINED, grid
 
 GOOD = dict(estimator="sigmoid-adjusted", learning_rate=0.3)
 
@@ -57,6 +57,32 @@ def test_combinations_that_are_not_defined():
         Spec(estimator="reinforce", learning_rate=0.1, slope_rate=1.1)
     with pytest.raises(InputError, match="two parts"):
         Spec(**GOOD, train_on="validation")
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_an_estimator_that_is_not_trained_says_why(name):
+    with pytest.raises(InputError) as raised:
+        Spec(**{**GOOD, "estimator": name})
+    message = str(raised.value)
+    assert message.startswith(f"spec: estimator '{name}' is not trained by run(specs): {UNTRAINED[name]}; ")
+    assert "allowed: one of sigmoid" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_which_estimators_have_a_slope_and_a_deterministic_unit(name):
+    """Samplers have both, but Gumbel-Rao, which needs its noise; the gradient estimators neither."""
+    fields = {**GOOD, "estimator": name, "hidden": (5, 5)}
+    for changed, allowed in [
+        (dict(slope_rate=1.1), name in SAMPLERS),
+        (dict(train_mode="deterministic"), name in SAMPLERS and name != "gumbel-rao"),
+        (dict(eval_mode="deterministic"), True),
+        (dict(stable_loss=True), True),
+    ]:
+        if allowed:
+            assert Spec(**{**fields, **changed}).estimator == name
+        else:
+            with pytest.raises(InputError, match=f"{[*changed][0]} is .* with {name}; allowed"):
+                Spec(**{**fields, **changed})
 
 
 def test_a_learning_rate_is_needed():

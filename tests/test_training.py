@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 
-from bsn import InputError, Spec, data, network, run, training
+from bsn import InputError, Spec, data, network, run, steps, training
 from bsn.spec import BATCH, ESTIMATORS
 from bsn.threads import thread_count
 from bsn.training import (
@@ -40,7 +40,9 @@ def replay(spec):
     net = network.initial_parameters(spec.seed, [x.shape[1], *hidden, 10])
     if spec.zero_biases:
         net = [(weights, np.zeros_like(biases)) for weights, biases in net]
-    moments = [(np.zeros(w), np.ones(w)) if spec.estimator == "variance-adjusted" else () for w in hidden]
+    kept = {"variance-adjusted": lambda w: (np.zeros(w), np.ones(w)), "moving-average": lambda w: (0.0,)}
+    moments = [kept.get(spec.estimator, lambda w: ())(w) for w in hidden]
+    evaluated = "sigmoid-adjusted" if spec.estimator == "concrete" else spec.estimator  # sampled
     order = shuffled_batches(spec.seed, len(labels), spec.epochs * spec.steps_per_epoch)
     points = {"training": [], "validation": [], "epoch": []}
 
@@ -51,7 +53,7 @@ def replay(spec):
     def evaluate(step, kind, slope):
         slope = slope if spec.slope_in_evaluation else 1.0
         u = by_layer(drawn(spec.seed, step, kind, [len(eval_labels), sum(hidden)]), spec.eval_mode)
-        return reference.train_step(net, moments, eval_x, eval_y, u, slope, 0.0, spec.estimator)[3]
+        return reference.train_step(net, moments, eval_x, eval_y, u, slope, 0.0, evaluated)[3]
 
     slope, step = 1.0, 0
     points["epoch"].append((0, 0, evaluate(0, training.EPOCH, slope)))
@@ -91,6 +93,11 @@ def replay(spec):
         dict(estimator="variance-adjusted", learning_rate=0.001),
         dict(estimator="reinforce", learning_rate=0.001),
         dict(estimator="sigmoid", stable_loss=True),
+        dict(estimator="reinmax", slope_rate=1.5, slope_in_training=True),
+        dict(estimator="concrete", slope_rate=1.5, slope_in_training=True),
+        dict(estimator="concrete", train_mode="deterministic", eval_mode="deterministic"),
+        dict(estimator="st-gumbel", train_mode="deterministic"),
+        dict(estimator="moving-average", learning_rate=0.001, hidden=(20, 20)),
     ],
     ids=str,
 )
@@ -147,13 +154,28 @@ def test_shuffling_walks_through_the_data_once_a_pass():
 
 
 def test_noise_is_uniform_and_differs_between_seeds_steps_and_uses():
-    places = itertools.product((1, 2), (0, 1, 20_000), range(3))
+    places = itertools.product((1, 2), (0, 1, 20_000), range(4))
     draws = [drawn(seed, step, kind, [50, 200]) for seed, step, kind in places]
     for i, one in enumerate(draws):
         assert 0 <= one.min() and one.max() < 1
         assert abs(one.mean() - 0.5) < 5 * np.sqrt(1 / 12 / one.size)
         for other in draws[:i]:
             assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 5 / np.sqrt(one.size)
+
+
+def test_the_other_sample_of_leave_one_out_has_noise_of_its_own(monkeypatch):
+    seen, train = [], steps.train
+
+    def watched(*arguments):
+        seen.append((arguments[-1], *(noise.copy() for noise in arguments[6:8])))
+        return train(*arguments)
+
+    monkeypatch.setattr(steps, "train", watched)
+    run([short(estimator="leave-one-out", hidden=(9, 8), epochs=1, learning_rate=0.1)])
+    assert [start for start, *_ in seen] == [0, 101, 201]
+    for start, noise, second in seen:
+        assert (noise == drawn(1, start, training.TRAINING, noise.shape)).all()
+        assert (second == drawn(1, start, training.SECOND, noise.shape)).all()
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from bsn import network, sparse, training
+from bsn import network, sparse, training, units
 from bsn.benchmark.contest import SEED, peak_memory
 from bsn.benchmark.peers import LEARNING_RATE
 from bsn.record import FOLDER_VARIABLE
@@ -88,7 +88,7 @@ def profile(dataset, steps):
         whole_noise = np.concatenate([whole_noise, whole_noise])
     settings = np.ones(PROFILED_NETS, np.float32), np.full(PROFILED_NETS, True)  # slope 1, stochastic
     rate, diverged = np.full(PROFILED_NETS, LEARNING_RATE, np.float32), np.full(PROFILED_NETS, -1)
-    moments, code = network.initial_moments(PROFILED_NETS, 100), network.CODES["sigmoid-adjusted"]
+    moments, code = network.initial_moments(PROFILED_NETS, 100), units.CODES["sigmoid-adjusted"]
     out = np.empty((BATCH, first.shape[1]), np.float32)
     delta = np.zeros_like(out)
     columns = sparse.columns(order[0], data.images, data.pixels)

@@ -20,8 +20,9 @@ What both share:
   several samples at once. If it depends on the logits directly too, its caller adds that derivative.
 * options: temperature, eta, baseline, surrogate, by name; see the functions.
 
-`ESTIMATORS` is the table of all, and `gradient` calls any of them. To add an estimator, write the
-function and enter it in the table.
+`ESTIMATORS` is the table of all, and `gradient` calls any of them. `bsn.run` trains with all but nvil, relax
+and exact, each for a reason that `bsn.spec.UNTRAINED` and the refusal of a `bsn.Spec` give. To add an
+estimator, write the function and enter it in the table.
 """
 
 import typing
