@@ -5,7 +5,7 @@ import typing
 import numpy as np
 import pandas as pd
 
-from bsn import network, training
+from bsn import network, training, units
 from bsn.backend import tf
 from bsn.spec import BATCH
 
@@ -118,7 +118,7 @@ def _trained(seed, width, part, checkpoints, learning_rate):
             network.train(
                 first, upper, moments, np.full(1, -1), part.images, part.labels, order[done:step],
                 training.uniform_noise(seed, done, training.TRAINING, noise), np.ones(1, np.float32),
-                np.array([True]), np.array([learning_rate], np.float32), network.CODES["sigmoid-adjusted"],
+                np.array([True]), np.array([learning_rate], np.float32), units.CODES["sigmoid-adjusted"],
                 True, widths, done,
             )  # fmt: skip
             done = step
