@@ -19,7 +19,7 @@ def arm(f, logits, noise):
 
 
 def disarm(f, logits, noise):
-    """DisARM, also U2G: g = (f(b) - f(b~)) (b - b~) sigmoid(|a|) / 2.
+    """DisARM, also U2G: ``g = (f(b) - f(b~)) (b - b~) sigmoid(|a|) / 2``.
 
     Units with b = b~ have no gradient.
 
