@@ -13,9 +13,9 @@ from playwright.sync_api import expect
 from scipy import stats
 from scipy.special import expit
 
-from bsn import book
+from bsn import book, estimators
 from bsn.backend import tf
-from bsn.estimators import SAMPLERS, SCORE_FUNCTIONS, sample
+from bsn.estimators import ESTIMATORS, sample
 
 # ------------------------------------------------------------------ browser
 
@@ -70,89 +70,50 @@ def visit(browser, address):
 # ----------------------------------------------------------------- formulas
 
 
-def through_tape(unit):
-    """Gradient of the loss through `unit(logits, noise, slope, temperature)`."""
+def package(name, mirrored=False):
+    """The package's estimator of the loss's gradient, on arrays of one shape.
+
+    The page draws relaxed samples from a + logit u, the package from a - logit u: `mirrored` noise.
+    """
+    sampler = ESTIMATORS[name].kind == "sampler"
 
     def gradient(a, s, t, tau, u):
-        a, u = tf.constant(a), tf.constant(u)
-        with tf.GradientTape() as tape:
-            tape.watch(a)
-            loss = tf.reduce_sum((unit(a, u, s, tau) - t) ** 2)
-        return tape.gradient(loss, a).numpy()
+        column = lambda values: tf.constant(np.asarray(values)[..., None])  # noqa: E731  one unit
+        options = {"slope": column(s)} if sampler else {}
+        if mirrored:
+            options["temperature"] = column(tau)
+        if name == "variance-adjusted":
+            return s * best_baseline(s * a, t, u)
+        logits, noise = column(a if sampler else s * a), column(1 - u if mirrored else u)
+        estimate, _ = estimators.gradient(name, lambda b: (b[..., 0] - t) ** 2, logits, noise, **options)
+        return estimate.numpy()[..., 0] * (1 if sampler else s)
 
     return gradient
 
 
-def sampler(name):
-    return through_tape(lambda a, u, s, tau: SAMPLERS[name](a, u, s))
+def best_baseline(a, t, u):
+    """The variance-adjusted estimator, its moments such that the baseline is the best constant."""
+    p = expit(a)
+    b = (u < p).astype(float)
+    squared = (b - p) ** 2
+    best = ((1 - p) * p**2 * t**2 + p * (1 - p) ** 2 * (1 - t) ** 2) / (p * (1 - p))
+    # moments that are `best` after the step's own sample and the floor have gone in
+    denominator = np.ones_like(a)
+    numerator = (best * (0.95 * denominator + 0.05 * squared + 1e-4) - 0.05 * squared * (b - t) ** 2) / 0.95
+    state = tuple(tf.constant(moment[..., None]) for moment in (numerator, denominator))
+    logits, noise = (tf.constant(value[..., None, None]) for value in (a, u))
+    loss = lambda b: (b[..., 0] - t[..., None]) ** 2  # noqa: E731
+    return estimators.gradient("variance-adjusted", loss, logits, noise, state)[0].numpy()[..., 0, 0]
 
 
-def score_function(name):
-    """The package's estimator at the logit s a; by the chain rule the gradient has the factor s."""
-
-    def gradient(a, s, t, tau, u):
-        p = expit(s * a)
-        b = (u < p).astype(float)
-        squared = (b - p) ** 2
-        best = ((1 - p) * p**2 * t**2 + p * (1 - p) ** 2 * (1 - t) ** 2) / (p * (1 - p))
-        # moments that are `best` after the step's own sample and the floor have gone in
-        denominator = np.ones_like(a)
-        numerator = (
-            best * (0.95 * denominator + 0.05 * squared + 1e-4) - 0.05 * squared * (b - t) ** 2
-        ) / 0.95
-        moments = tuple(tf.constant(moment[..., None]) for moment in (numerator, denominator))
-        logits, noise = (tf.constant(value[..., None, None]) for value in (s * a, u))
-        loss = lambda b: (b[..., 0] - t[..., None]) ** 2  # noqa: E731
-        estimate, _ = SCORE_FUNCTIONS[name](loss, logits, noise, moments)
-        return s * estimate.numpy()[..., 0, 0]
-
-    return gradient
-
-
-def relaxed(a, u, s, tau):
-    return tf.sigmoid((s * a + tf.math.log(u / (1 - u))) / tau)
-
-
-def st_gumbel(a, u, s, tau):
-    y = relaxed(a, u, s, tau)
-    return y + tf.stop_gradient(tf.cast(y > 0.5, y.dtype) - y)
-
-
-def reinmax(a, s, t, tau, u):
-    p = expit(s * a)
-    b = u < p
-    return 0.5 * 2 * (b - t) * np.abs(b - p) * s
-
-
-def pair(a, s, t, u):
-    p = expit(s * a)
-    first, second = (u > 1 - p).astype(float), (u < p).astype(float)
-    return first, second, (first - t) ** 2 - (second - t) ** 2
-
-
-def arm(a, s, t, tau, u):
-    return pair(a, s, t, u)[2] * (u - 0.5) * s
-
-
-def disarm(a, s, t, tau, u):
-    first, second, difference = pair(a, s, t, u)
-    sign = np.where(second == 1, -1, 1)
-    return 0.5 * difference * (first != second) * sign * expit(np.abs(s * a)) * s
-
-
-# name -> gradient(a, s, t, tau, u) on arrays of one shape. Those that the package has come from it.
+# name -> gradient(a, s, t, tau, u) on arrays of one shape, from the package
 REFERENCES = {
-    "pass-through": sampler("pass-through"),
-    "sigmoid-adjusted": sampler("sigmoid-adjusted"),
-    "fires-only": sampler("fires-only"),
-    "reinforce": score_function("reinforce"),
-    "variance-adjusted": score_function("variance-adjusted"),
-    "reinmax": reinmax,
-    "st-gumbel": through_tape(st_gumbel),
-    "concrete": through_tape(relaxed),
-    "arm": arm,
-    "disarm": disarm,
-}
+    name: package(name, mirrored=name in ("st-gumbel", "concrete"))
+    for name in (
+        "pass-through", "sigmoid-adjusted", "fires-only", "reinforce", "variance-adjusted", "reinmax",
+        "st-gumbel", "concrete", "arm", "disarm",
+    )
+}  # fmt: skip
 UNBIASED = {"reinforce", "variance-adjusted", "reinmax", "arm", "disarm"}  # ReinMax: the loss is a parabola
 OF_NOISE = {"st-gumbel", "concrete", "arm", "disarm"}  # depend on u itself
 
