@@ -29,7 +29,6 @@ class Visit:
 
     def __init__(self, browser, url, width=1280, theme="light"):
         self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-        self.context.add_init_script(f"localStorage.setItem('mode', '{theme}')")
         self.page = self.context.new_page()
         self.wrong, self.loaded = [], set()
         self.page.on("console", self._said)

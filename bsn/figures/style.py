@@ -95,7 +95,7 @@ def _svg(figure):
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     opening = svg[: svg.index(">")]
     svg = re.sub(r' (width|height)="[^"]*"', "", opening) + svg[len(opening) :]
-    svg = re.sub(r'="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)  # of a point
+    svg = re.sub(r'="[^"]*"', lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), svg)  # of a point
     svg = svg.replace("stroke: #ffffff", "stroke: none")  # seaborn's edges
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # the page's typeface
     names = {light: f"var(--bsn-{name}, {light})" for name, (light, _) in THEMES.items()}

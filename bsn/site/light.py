@@ -21,7 +21,9 @@ def lighten(site):
         path.unlink(missing_ok=True)
     shutil.rmtree(static / "locales", ignore_errors=True)
     pages = {path: path.read_text() for path in site.rglob("*.html") if static not in path.parents}
-    drop = r"fontawesome\.js|sphinx-thebe\.js"
+    drop = r"fontawesome\.js|sphinx-thebe\.(js|css)"
+    if not any(re.search(r'class="[^"]*\bsd-', text) for text in pages.values()):
+        drop += r"|sphinx-design\.min\.css|design-tabs\.js"  # cards and tabs, which no page has
     for path, text in pages.items():
         text = re.sub(rf"<(script|link)\b[^>]*(?:src|href)=\"[^\"]*(?:{drop})[^>]*>(?:</script>)?", "", text)
         text = re.sub(r"<script>[^<]*(?:THEBE|thebe)[^<]*</script>", "", text)
