@@ -71,6 +71,7 @@ def on_claims(*wanted):
     shown["interval"] = [f"{low:+.4f} to {high:+.4f}" for low, high in zip(shown.low, shown.high)]
     shown = shown[["claim", "reading", "effect", "interval", "record", "second seeds", "verdict"]]
     styled = shown.style.hide(axis="index").set_properties(["interval"], **{"white-space": "nowrap"})
+    styled = styled.set_properties(["reading"], **{"min-width": "11em"})
     return styled.format({"effect": "{:+.4f}"})
 
 
