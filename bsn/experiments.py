@@ -3,6 +3,7 @@
 import functools
 import os
 
+import numpy as np
 import pandas as pd
 
 from bsn import record
@@ -63,10 +64,10 @@ def measures(kept):
     """
     apart = []
     for made in kept:
-        points = pd.DataFrame({name: made[name] for name in ("after_epoch", "metric", "value")})
-        by_metric = {name: points[points.metric == name] for name in ("training", "validation", "epoch")}
-        soon = {name: part.value[part.after_epoch < EARLY].mean() for name, part in by_metric.items()}
-        last = {name: part.value.iloc[-1] for name, part in by_metric.items()}
+        after, metric, value = (np.array(made[name]) for name in ("after_epoch", "metric", "value"))
+        chosen = {name: metric == name for name in ("training", "validation", "epoch")}
+        soon = {name: value[of & (after < EARLY)].mean() for name, of in chosen.items()}
+        last = {name: value[of][-1] for name, of in chosen.items()}
         fields = (*SETTINGS, "steps_per_epoch", "dataset", "seed", "seconds")
         apart.append(
             {name: made[name] for name in fields}
