@@ -46,6 +46,11 @@ class Data:
         return digest.hexdigest()[:32]
 
 
+def dataset_title(name):
+    """A data set's name for pages and figures."""
+    return {"mnist": "MNIST", "digits": "scikit-learn's digits"}.get(name, name)
+
+
 def resolve(dataset):
     """Turn "auto" into "mnist" or "digits", saying in one line on stderr when it is digits."""
     check("dataset", dataset)

@@ -1,15 +1,15 @@
 """What moved between two builds: numbers in texts, tables and figures, and verdicts."""
 
-import html
 import io
 import pathlib
-import re
 
+import bs4
 import pandas as pd
 
+from bsn import verdicts
 from bsn.errors import InputError
 
-VERDICTS = {"agrees", "differs", "holds", "does not hold", "undecided"}
+VERDICTS = {verdicts.AGREES, verdicts.DIFFERS, verdicts.HOLDS, verdicts.FAILS, verdicts.UNDECIDED}
 SKIPPED = "making"  # run times, which no two builds share
 TIME = "time"  # so begins the name of a table's column of run times
 GLUE = "application/papermill.record/"
@@ -39,7 +39,7 @@ def diff(first, second):
 
 
 def results(folder):
-    """chapter -> what it says: {"text key": value, ("table", n): rows, ("figure", n): DataFrame}."""
+    """chapter -> what it says: {("text", key): value, ("table", n): cells, ("figure", n): DataFrame}."""
     import nbformat
 
     paths = sorted((pathlib.Path(folder) / "executed").glob("*.ipynb"))
@@ -75,11 +75,8 @@ def _said(notebook):
 def _cells(table):
     """(row's name, column's name) -> the text of a cell."""
     rows = [
-        [
-            html.unescape(re.sub(r"<[^>]*>", "", cell)).strip()
-            for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)
-        ]
-        for row in re.findall(r"<tr.*?</tr>", table, re.S)
+        [cell.get_text().strip() for cell in row.find_all(["th", "td"])]
+        for row in bs4.BeautifulSoup(table, "html.parser").find_all("tr")
     ]
     head, *body = rows
     cells = {}

@@ -169,7 +169,7 @@ def losses_and_gradients(z, labels, chosen, stable, q, losses, gradients):
 
 
 @compiled
-def descend(parameter, gradient, rate):
+def _descend(parameter, gradient, rate):
     for j in range(len(parameter)):
         parameter[j] -= rate * gradient[j]
 
@@ -194,7 +194,7 @@ def backward(
         for i in range(len(upstream)):
             for j in range(width):
                 sums[j] += upstream[i, j]
-        descend(upper[end - width : end], sums, rate)
+        _descend(upper[end - width : end], sums, rate)
         end -= width
         if layer > 0:
             below = h[layer - 1]
@@ -203,7 +203,7 @@ def backward(
             if estimator < REINFORCE:  # a sampler
                 np.dot(upstream, weights.reshape(below.shape[1], width).T, through[layer - 1])
             np.dot(below.T, upstream, products[layer - 1])
-            descend(weights, products[layer - 1].reshape(len(weights)), rate)
+            _descend(weights, products[layer - 1].reshape(len(weights)), rate)
             end, unit = start, unit - below.shape[1]
             through_units(
                 estimator,

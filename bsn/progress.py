@@ -1,4 +1,4 @@
-"""How long is left, wherever the training runs."""
+"""How long is left, wherever the training runs, and what it cost."""
 
 import contextlib
 import json
@@ -6,6 +6,8 @@ import os
 import sys
 
 FILE_VARIABLE = "BSN_PROGRESS_FILE"  # set by the build for the kernels it starts
+
+COST = "application/vnd.bsn.training+json"  # a notebook's output that says what its nets cost
 
 
 @contextlib.contextmanager
@@ -55,3 +57,12 @@ def training_progress(total):
         yield advance
     finally:
         close()
+
+
+def tell_cost(nets, core_seconds, trained):
+    """Leave in the notebook what its nets cost; the site puts it at the head of the page."""
+    if "ipykernel" in sys.modules:
+        from IPython.display import display
+
+        cost = {"nets": nets, "core_seconds": core_seconds, "trained": trained}
+        display({COST: cost}, raw=True)

@@ -2,16 +2,15 @@
 
 import json
 import pathlib
-import sys
 
 import pandas as pd
 
 from bsn import data, experiments, record, training, verdicts
 from bsn.errors import InputError
 from bsn.paths import BOOK, EXECUTED
+from bsn.progress import tell_cost
 from bsn.spec import RULES, check, grid
 
-TRAINING = "application/vnd.bsn.training+json"  # a notebook's output that says what its nets cost
 SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset")
 
 
@@ -53,15 +52,6 @@ def train(settings, seeds, dataset="auto", **common):
         for net, (label, spec) in enumerate(zip(labels, specs))
     ]
     return pd.concat(curves, ignore_index=True)
-
-
-def tell_cost(nets, core_seconds, trained):
-    """Leave in the notebook what its nets cost; the site puts it at the head of the page."""
-    if "ipykernel" in sys.modules:
-        from IPython.display import display
-
-        cost = {"nets": nets, "core_seconds": core_seconds, "trained": trained}
-        display({TRAINING: cost}, raw=True)
 
 
 def on_claims(*wanted):

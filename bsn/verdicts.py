@@ -8,6 +8,7 @@ when it straddles the border. All claims' intervals hold together with 95 % (Bon
 """
 
 import functools
+import os
 
 import numpy as np
 import pandas as pd
@@ -119,8 +120,12 @@ def book_measures():
     return experiments.measures(kept)
 
 
-def scorecard(level=LEVEL):
+def scorecard(level=LEVEL, second=None):
     """The book's numbers and claims with the verdicts of both sets of seeds.
+
+    Args:
+        level: of the intervals.
+        second: what came of the second set; by default what the book keeps, `second_seeds`.
 
     Returns:
         `numbers` and `claims` of the book's record, each with `record` and `second`, the verdicts of the
@@ -129,7 +134,7 @@ def scorecard(level=LEVEL):
     """
     found = book_measures()
     tables = numbers(found, level), claims(found, level)
-    second = second_seeds()
+    second = second_seeds() if second is None else second
     for table, own in zip(tables, (numbers(found), claims(found))):
         verdict = [_second_verdict(second, key) for key in _keys(own)]
         table["record"], table["second"], table["flips"] = own.verdict, verdict, own.verdict != verdict
@@ -185,8 +190,10 @@ def confirm():
     tables[1] = tables[1].rename(columns={"effect": "mean"})
     kept = pd.concat([table[columns] for table in tables])
     kept = kept.assign(first_seed=min(other), last_seed=max(other))
-    kept.to_csv(SECOND_SEEDS, index=False, float_format="%.6f")
-    both = pd.concat([table.assign(key=_keys(table)) for table in scorecard()])
+    both = pd.concat([table.assign(key=_keys(table)) for table in scorecard(second=kept)])
+    temporary = SECOND_SEEDS.with_suffix(".new")
+    kept.to_csv(temporary, index=False, float_format="%.6f")
+    os.replace(temporary, SECOND_SEEDS)
     same = (~both.flips).sum()
     lines = [f"{same} of {len(both)} verdicts are the same at the seeds {min(other)} to {max(other)}"]
     lines += [f"not the same: {row.key}: {row.second}" for row in both[both.flips].itertuples()]

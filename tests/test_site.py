@@ -14,7 +14,7 @@ from fontTools.ttLib import TTFont
 
 from bsn import book
 from bsn import site as site_builder
-from bsn.figures import style
+from bsn import theme as themes
 
 VIEWS = [(width, theme) for width in (1280, 390) for theme in ("light", "dark")]
 MIB = 2**20
@@ -124,7 +124,7 @@ def test_every_colour_of_a_figure_follows_the_theme(site):
     """None is left as it was drawn, except in pictures; and both themes define each variable."""
     sheet = (site / "_static" / "figures.css").read_text()
     defined = re.findall(r"(--bsn-[\w-]+): (#\w+);", sheet)
-    assert len(defined) == 2 * len(style.THEMES) and len(set(defined)) == len(defined)
+    assert len(defined) == 2 * len(themes.THEMES) and len(set(defined)) == len(defined)
     for name in book.chapters():
         for figure in re.findall(
             r'<figure class="bsn-figure">.*?</figure>', (site / f"{name}.html").read_text(), re.S

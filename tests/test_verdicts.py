@@ -180,3 +180,12 @@ def test_confirming_takes_other_seeds_and_keeps_the_outcome(tmp_path, monkeypatc
     with pytest.raises(InputError, match="at 1 seeds that serve; allowed: at least 10 to confirm"):
         verdicts.confirm()
     assert (tmp_path / "second.csv").read_bytes() == before
+    monkeypatch.setattr(experiments, "complete", lambda: by_seed)
+    monkeypatch.setattr(verdicts, "book_measures", unreadable)
+    with pytest.raises(InputError, match="nothing to compare with"):
+        verdicts.confirm()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def unreadable():
+    raise InputError("nothing to compare with")

@@ -3,8 +3,8 @@
 import numpy as np
 import seaborn as sns
 
+from bsn.data import dataset_title
 from bsn.figures.style import INK, SERIES, Figure, subplots
-from bsn.figures.training import NAMES
 
 
 def examples(data, rows=2, columns=10):
@@ -17,7 +17,7 @@ def examples(data, rows=2, columns=10):
         axis.imshow(image[: side * side].reshape(side, side), cmap="gray_r")
         axis.set_axis_off()
         axis.set_title(int(label), fontsize=9.5)
-    figure.suptitle(f"The first validation images ({NAMES.get(data.name, data.name)})")
+    figure.suptitle(f"The first validation images ({dataset_title(data.name)})")
     digits = ", ".join(str(int(label)) for label in labels[:shown])
     table = {"position": range(len(labels[:shown])), "label": labels[:shown]}
     return Figure(figure, f"The first {shown} validation images show the classes {digits}.", table)
@@ -44,7 +44,7 @@ def gradient_comparison(frame):
     figure.supxlabel("Logit a", fontsize=10)
     figure.supylabel("Gradient", fontsize=10)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    at = frame.loc[(frame.logit - 0).abs().groupby(frame.estimator).idxmin()]
+    at = frame.loc[frame.logit.abs().groupby(frame.estimator).idxmin()]
     said = "; ".join(f"{row.estimator} {row['mean']:.3f} ± {row.deviation:.3f}" for _, row in at.iterrows())
     text = (
         f"Mean gradient by logit, with its deviation. At the logit 0 (exact: {at.exact.iloc[0]:.3f}): {said}."

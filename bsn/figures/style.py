@@ -13,24 +13,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
+from bsn.theme import THEMES
+
 WIDTH = 4.75  # inches: on a phone, which shows it a little smaller, its text of 9.5 points is legible
-# name -> (light, dark). The series are seaborn's colour-blind safe palette without its palest colours,
-# which vanish on white; the dark ones are lighter tints of the same hues
-THEMES = {
-    "ink": ("#1f2328", "#e6e9ed"),
-    "muted": ("#59636e", "#a9b3bd"),
-    "grid": ("#d8dde3", "#3d444d"),
-    "series-0": ("#0173b2", "#56b4f2"),
-    "series-1": ("#c77f00", "#f0a830"),
-    "series-2": ("#029e73", "#3ddcae"),
-    "series-3": ("#d55e00", "#ff9350"),
-    "series-4": ("#b3589e", "#eda6dc"),
-    "series-5": ("#8a5a2b", "#d6a878"),
-    "series-6": ("#56606b", "#c3ccd5"),
-    "series-7": ("#2e9cca", "#9adcf7"),
-    "series-8": ("#5b3f9e", "#b7a3f2"),
-    "series-9": ("#6b7a00", "#cbdc4f"),
-}
 INK, MUTED, GRID, *SERIES = [light for light, _ in THEMES.values()]
 PUBLISHED = dict(marker="D", facecolors="none", edgecolors=INK, linewidths=1.4, s=44, zorder=5)
 
@@ -95,7 +80,8 @@ def _svg(figure):
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     opening = svg[: svg.index(">")]
     svg = re.sub(r' (width|height)="[^"]*"', "", opening) + svg[len(opening) :]
-    svg = re.sub(r'="[^"]*"', lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), svg)  # of a point
+    geometry = r' (?:d|x|y|points|transform)="[^"]*"'  # to a tenth of a point
+    svg = re.sub(geometry, lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), svg)
     svg = svg.replace("stroke: #ffffff", "stroke: none")  # seaborn's edges
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # the page's typeface
     names = {light: f"var(--bsn-{name}, {light})" for name, (light, _) in THEMES.items()}
@@ -103,15 +89,6 @@ def _svg(figure):
     # several figures share a page: each has ids of its own
     own = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
     return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{own}-", svg)
-
-
-def css():
-    """The variables of both themes, for the site."""
-    light, dark = (
-        "\n".join(f"  --bsn-{name}: {colours[theme]};" for name, colours in THEMES.items())
-        for theme in (0, 1)
-    )
-    return f'html {{\n{light}\n}}\n\nhtml[data-theme="dark"] {{\n{dark}\n}}\n'
 
 
 def ranges(low, high):

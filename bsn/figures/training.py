@@ -6,9 +6,8 @@ import pandas as pd
 import seaborn as sns
 
 from bsn import results, training, verdicts
+from bsn.data import dataset_title
 from bsn.figures.style import PUBLISHED, SERIES, Figure, name_rows, ranges, subplots
-
-NAMES = {"mnist": "MNIST", "digits": "scikit-learn digits"}
 
 
 def learning_curves(curves, table, title, lowest=0.0):
@@ -61,7 +60,7 @@ def learning_curves(curves, table, title, lowest=0.0):
     below.set_xlim(left - missing, right + missing)
     below.grid(axis="x")
     seeds = curves.seed.nunique()
-    made_on = f"{NAMES.get(curves.dataset.iloc[0], curves.dataset.iloc[0])}, {seeds} seed{'s' * (seeds > 1)}"
+    made_on = f"{dataset_title(curves.dataset.iloc[0])}, {seeds} seed{'s' * (seeds > 1)}"
     figure.suptitle(f"{textwrap.fill(title, 52)}\n({made_on})")
     text = f"{title} ({made_on}): learning curves over {curves.step.max():,} steps. " + _in_words(
         table, held_out

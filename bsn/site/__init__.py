@@ -7,7 +7,8 @@ import subprocess
 import sys
 import sysconfig
 
-from bsn.figures import style
+from bsn import theme
+from bsn.data import dataset_title
 from bsn.paths import BOOK, BUILD, CONFIG, EXECUTED, ROOT, SITE, TOC
 from bsn.site import light, pages
 
@@ -31,7 +32,7 @@ def build(chapters, failures):
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml", STATIC))
     (SOURCE / "_themes").mkdir()
-    (SOURCE / "_themes" / "figures.css").write_text(style.css())
+    (SOURCE / "_themes" / "figures.css").write_text(theme.css())
     executed, files, known = {}, {}, repository()
     for name, path in chapters.items():
         made = EXECUTED / f"{name}.ipynb"
@@ -80,9 +81,8 @@ def _notice(executed, failures):
     notes = []
     for (dataset, profile), names in made.items():
         if (dataset, profile) not in (("mnist", "quick"), ("mnist", "full")) or len(made) > 1:
-            used = {"digits": "scikit-learn's digits", "mnist": "MNIST"}.get(dataset, dataset)
             which = "This build" if len(made) == 1 else f"Chapters {', '.join(names)}: this build"
-            notes.append(f"{which} trained on {used}, {profile} profile.")
+            notes.append(f"{which} trained on {dataset_title(dataset)}, {profile} profile.")
     if any(dataset != "mnist" for dataset, _ in made):
         notes.append("Numbers measured on other data than MNIST are not comparable with the post's.")
     if failures:

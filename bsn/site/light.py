@@ -1,5 +1,6 @@
 """Make a built site light and self-contained: what no page uses is left out, fonts hold what pages use."""
 
+import html
 import importlib.resources
 import re
 import shutil
@@ -17,13 +18,14 @@ def lighten(site):
     docutils calls references a list whose items it doesn't call items: screen readers stumble.
     """
     static = site / "_static"
-    for path in [*static.rglob("*.map"), *static.glob("scripts/fontawesome.js*"), static / "sphinx-thebe.js"]:
+    pages = {path: path.read_text() for path in site.rglob("*.html") if static not in path.parents}
+    unused = ["scripts/fontawesome.js", "sphinx-thebe.js", "sphinx-thebe.css"]
+    if not any(re.search(r'class="[^"]*\bsd-', text) for text in pages.values()):
+        unused += ["sphinx-design.min.css", "design-tabs.js"]  # cards and tabs, which no page has
+    for path in [*static.rglob("*.map"), *(static / name for name in unused)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(static / "locales", ignore_errors=True)
-    pages = {path: path.read_text() for path in site.rglob("*.html") if static not in path.parents}
-    drop = r"fontawesome\.js|sphinx-thebe\.(js|css)"
-    if not any(re.search(r'class="[^"]*\bsd-', text) for text in pages.values()):
-        drop += r"|sphinx-design\.min\.css|design-tabs\.js"  # cards and tabs, which no page has
+    drop = "|".join(map(re.escape, unused))
     for path, text in pages.items():
         text = re.sub(rf"<(script|link)\b[^>]*(?:src|href)=\"[^\"]*(?:{drop})[^>]*>(?:</script>)?", "", text)
         text = re.sub(r"<script>[^<]*(?:THEBE|thebe)[^<]*</script>", "", text)
@@ -50,18 +52,15 @@ def _icons(static, pages):
         css = css.replace(face, "")
     face = '@font-face{font-display:block;font-family:"Font Awesome 6 Free";font-weight:900;src:url(%s)}'
     sheet.write_text(face % ICON_FONT + css)
-    codes = set(re.findall(r"\\(e[0-9a-f]{3}|f[0-9a-f]{3})\b", css)) | {
-        f"{ord(char):x}" for char in css if 0xE000 <= ord(char) <= 0xF8FF
-    }
+    codes = {int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})\b", css)}
+    codes |= {ord(char) for char in css if 0xE000 <= ord(char) <= 0xF8FF}
     fonts = static / "vendor" / "fontawesome" / "webfonts"
-    _subset(fonts / "fa-solid-900.ttf", sheet.parent / ICON_FONT, {int(code, 16) for code in codes})
+    _subset(fonts / "fa-solid-900.ttf", sheet.parent / ICON_FONT, codes)
     shutil.rmtree(static / "vendor" / "fontawesome")
 
 
 def _math_font(static, pages):
     """STIX Two Math (SIL Open Font Licence, from the package ziamath), of the characters in equations."""
-    import html
-
     equations = "".join(re.findall(r"<math\b.*?</math>", pages, flags=re.DOTALL))
     characters = set(html.unescape(re.sub(r"<[^>]*>", "", equations)))
     letters = {char for char in characters if char.isalpha()}

@@ -1,12 +1,12 @@
 """From an executed notebook to a page: its head, its figures' data, its downloads."""
 
+import copy
 import html
-import json
 import re
 
 import nbformat
 
-from bsn.results import TRAINING
+from bsn.progress import COST
 
 DOWNLOADS = "downloads"
 
@@ -22,14 +22,14 @@ def page(executed, name, address=None):
     Returns:
         The notebook to build, and a dict: path below the site -> text.
     """
-    notebook = nbformat.from_dict(json.loads(json.dumps(executed)))
+    notebook = copy.deepcopy(executed)
     files, spent = {}, []
     for cell in notebook.cells:
         kept = []
         for output in cell.get("outputs", []):
             made = output.get("data", {})
-            if TRAINING in made:
-                spent.append(made[TRAINING])
+            if COST in made:
+                spent.append(made[COST])
                 continue
             if "text/csv" in made:
                 path = f"{DOWNLOADS}/{name}-{len(files) + 1}.csv"
