@@ -19,11 +19,12 @@ from bsn.spec import RULES, check
 SHORT = {
     "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200,
     "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40, "tuning_steps": 10,
+    "tune": True,
 }  # fmt: skip
 PROFILES = {
     "smoke": {"dataset": "digits", "seeds": [1], **SHORT},
     "quick": {"seeds": [0]},  # none of the record's
-    "full": {"seeds": list(range(1, 11))},
+    "full": {"seeds": list(range(1, 11)), "tune": True},
 }
 LAST = "making"  # reads how long the others took
 JOBS = 2  # chapters at once: a kernel's start-up and compilation use one core

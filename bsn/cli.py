@@ -58,7 +58,11 @@ def _parser():
     kept.add_argument("--build", action="store_true", help="this build's record instead of the book's")
     kept.add_argument("--csv", action="store_true", help="one line a net and experiment, as CSV")
     kept.add_argument(
-        "--adopt", action="store_true", help="make this build's nets of the experiments the book's record"
+        "--adopt",
+        nargs="?",
+        const="experiments",
+        choices=("experiments", "ranking"),
+        help="make this build's nets of the experiments, or of the ranking, the book's record",
     )
     kept.add_argument(
         "--confirm",
@@ -85,7 +89,11 @@ def _add_data(command):
 def _record(options):
     from bsn import experiments
 
-    if options.adopt:
+    if options.adopt == "ranking":
+        from bsn import ranking
+
+        print(ranking.adopt())
+    elif options.adopt:
         print(experiments.adopt())
     elif options.confirm:
         from bsn import verdicts
