@@ -1,11 +1,11 @@
 """What a chapter does with its settings: train them, and hold the outcome against the post and the record."""
 
-import json
+import contextlib
 import pathlib
 
 import pandas as pd
 
-from bsn import data, experiments, record, training, verdicts
+from bsn import data, executed, experiments, record, training, verdicts
 from bsn.errors import InputError
 from bsn.paths import BOOK, EXECUTED
 from bsn.progress import tell_cost
@@ -46,7 +46,8 @@ def train(settings, seeds, dataset="auto", **common):
     curves = training.run(different)
     by_net = dict(tuple(curves.groupby("net")))
     seconds = curves.drop_duplicates("net").seconds
-    tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"])
+    keys = [record.key(spec, data.load(spec.dataset).checksum) for spec in different]
+    tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"], keys)
     curves = [
         by_net[different.index(spec)].assign(net=net, label=label)
         for net, (label, spec) in enumerate(zip(labels, specs))
@@ -132,13 +133,15 @@ def against_published(curves, experiment):
 
 
 def chapter_times():
-    """How long each chapter of the last build ran: `chapter`, `data`, `profile`, `seconds`."""
+    """How long the last run of each chapter took: `chapter`, `data`, `profile`, `seconds`.
+
+    The chapter that tells it, which runs last, is not among them.
+    """
     rows = []
-    for path in sorted(EXECUTED.glob("*.ipynb")):
-        made = json.loads(path.read_text())["metadata"]
-        rows.append(
-            (path.stem, made["bsn"]["dataset"], made["bsn"]["profile"], made["papermill"]["duration"])
-        )
+    for name in sorted({path.stem for path in EXECUTED.glob("*.ipynb")} - {executed.LAST}):
+        with contextlib.suppress(InputError):  # damaged: the build says so
+            made = executed.read(name).metadata
+            rows.append((name, made.bsn["dataset"], made.bsn["profile"], made.papermill["duration"]))
     return pd.DataFrame(rows, columns=["chapter", "data", "profile", "seconds"])
 
 

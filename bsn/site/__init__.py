@@ -7,9 +7,10 @@ import subprocess
 import sys
 import sysconfig
 
-from bsn import theme
+from bsn import executed, theme
 from bsn.data import dataset_title
-from bsn.paths import BOOK, BUILD, CONFIG, EXECUTED, ROOT, SITE, TOC
+from bsn.errors import InputError
+from bsn.paths import BOOK, BUILD, CONFIG, ROOT, SITE, TOC
 from bsn.site import light, pages
 
 SOURCE = BUILD / "book"
@@ -33,20 +34,20 @@ def build(chapters, failures):
     shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml", STATIC))
     (SOURCE / "_themes").mkdir()
     (SOURCE / "_themes" / "figures.css").write_text(theme.css())
-    executed, files, known = {}, {}, repository()
+    results, files, known = {}, {}, repository()
     for name, path in chapters.items():
-        made = EXECUTED / f"{name}.ipynb"
+        made = _executed(name)
         files[f"{pages.DOWNLOADS}/{name}.ipynb"] = path.read_text()
-        if made.exists():
-            executed[name] = nbformat.read(made, as_version=4)
-            notebook, more = pages.page(executed[name], name, known and known[0])
+        if made:
+            results[name] = made
+            notebook, more = pages.page(made, name, known and known[0])
             files |= more
-            files[f"{pages.DOWNLOADS}/{name}-executed.ipynb"] = made.read_text()
+            files[f"{pages.DOWNLOADS}/{name}-executed.ipynb"] = executed.path(name).read_text()
         else:
             notebook = pages.without_results(nbformat.read(path, as_version=4))
         nbformat.write(notebook, SOURCE / f"{name}.ipynb")
     config = yaml.safe_load(CONFIG.read_text())
-    notice = _notice(executed, failures)
+    notice = _notice(results, failures)
     if notice:
         config["html"]["announcement"] = notice
     # not within the source folder, where Jupyter Book would load every script on every page
@@ -73,10 +74,19 @@ def build(chapters, failures):
     return 0
 
 
-def _notice(executed, failures):
+def _executed(name):
+    """A chapter's executed notebook, or None where it has none that can be used, which is said."""
+    try:
+        return executed.read(name)
+    except InputError as error:
+        print(f"bsn: {error}: the page of {name} says that it has no results", file=sys.stderr)
+        return None
+
+
+def _notice(results, failures):
     """What every page must say of how this site's pages came about, or None."""
     made = {}
-    for name, notebook in executed.items():
+    for name, notebook in results.items():
         made.setdefault(tuple(notebook.metadata.bsn[key] for key in ("dataset", "profile")), []).append(name)
     notes = []
     for (dataset, profile), names in made.items():
