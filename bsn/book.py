@@ -3,8 +3,8 @@
 import os
 import sys
 
-from bsn.errors import InputError
-from bsn.paths import BOOK, SITE, TOC
+from bsn.errors import InputError, shown
+from bsn.paths import BOOK, BUILD, SITE, TOC
 from bsn.spec import RULES, check
 
 SHORT = {
@@ -22,8 +22,11 @@ def pages():
     """The names of the book's pages, in the order of the table of contents."""
     import yaml
 
-    toc = yaml.safe_load(TOC.read_text())
-    return [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+    try:
+        toc = yaml.safe_load(TOC.read_text())
+        return [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise InputError(f"{TOC}: not a table of contents: {error}") from None
 
 
 def chapters():
@@ -44,30 +47,34 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
         0, or 1 where a chapter or the site failed.
 
     Raises:
-        InputError: an unknown chapter, parameter or value, or data that cannot be had. Nothing has
-            been run or written then.
+        InputError: an unknown chapter, parameter or value, data that cannot be had, or another build at
+            work here: nothing has been run or written then. Or a full disk: what was done before is kept.
     """
-    from bsn import executed, runner, site
+    from bsn import executed, files, leash, runner, site
 
     known = chapters()
     for name in names or ():
         if name not in known:
-            raise InputError(f"no chapter {name!r}; allowed: {', '.join(known)}")
+            raise InputError(f"no chapter {shown(name)}; allowed: {', '.join(known)}")
     chosen = {name: path for name, path in known.items() if not names or name in names}
     declared = {name: declared_parameters(path) for name, path in chosen.items()}
     settings = _settings(declared, profile, parameters)
     dataset = _resolve(PROFILES[profile].get("dataset", dataset) if dataset == "auto" else dataset)
     for name, values in settings.items():
         values |= {"dataset": dataset} if "dataset" in declared[name] else {}
-    missing = [name for name in known if name not in chosen and not executed.path(name).exists()]
-    if missing:
-        print(
-            f"bsn: no results yet of {', '.join(missing)}: their pages say so",
-            file=sys.stderr,
-        )
-
-    failures = runner.run(chosen, declared, settings, dataset, profile)
-    status = site.build(known, failures)
+    try:
+        with files.alone(BUILD, f"another build is at work in {BUILD}; wait until it has ended") as scratch:
+            missing = [name for name in known if name not in chosen and not executed.path(name).exists()]
+            if missing:
+                print(f"bsn: no results yet of {', '.join(missing)}: their pages say so", file=sys.stderr)
+            with leash.leash() as held:
+                failures = runner.run(chosen, declared, settings, dataset, profile, scratch, held)
+                status = site.build(known, failures, scratch, held)
+    except OSError as error:
+        what = error.strerror or error
+        raise InputError(
+            f"build: cannot write {error.filename or BUILD}: {what}; what is there is kept"
+        ) from None
     for name, message in failures.items():
         print(f"bsn: chapter {name} failed: {message}", file=sys.stderr)
     if status == 0:
@@ -87,13 +94,17 @@ def _settings(declared, profile, parameters):
     for key, text in parameters:
         if key not in allowed:
             hint = "use --dataset" if key == "dataset" else f"allowed: {', '.join(allowed)}"
-            raise InputError(f"no chapter chosen has a parameter {key!r} for -p; {hint}")
+            raise InputError(f"no chapter chosen has a parameter {shown(key)} for -p; {hint}")
         try:
             given[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"-p {key} {text!r} is not YAML; allowed: {RULES[key][1]}") from None
+        except (yaml.YAMLError, ValueError, RecursionError):  # also a date that there is not
+            raise InputError(f"-p {key} {shown(text)} is not YAML; allowed: {RULES[key][1]}") from None
     for key, value in given.items():
         check(key, value, where="-p: ")
+        if key == "benchmark":
+            from bsn.benchmark import kept
+
+            kept.read(value)
     wanted = {**PROFILES[profile], **given}
     return {
         name: {key: value for key, value in wanted.items() if key in keys and key != "dataset"}
@@ -107,24 +118,28 @@ def declared_parameters(path):
 
     import nbformat
 
-    notebook = nbformat.read(path, as_version=4)
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    body = ast.parse(cells[0].source).body if cells else []
-    return {
-        target.id: ast.literal_eval(line.value)
-        for line in body
-        if isinstance(line, ast.Assign)
-        for target in line.targets
-    }
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        body = ast.parse(cells[0].source).body if cells else []
+        return {
+            target.id: ast.literal_eval(line.value)
+            for line in body
+            if isinstance(line, ast.Assign)
+            for target in line.targets
+        }
+    except Exception as error:  # nbformat raises many kinds for a malformed file
+        raise InputError(f"{path}: not a notebook with its parameters' defaults: {error}") from None
 
 
 def _resolve(dataset):
     """Settle the data set once, before any chapter starts, so that a wrong file stops the build."""
-    from bsn import data
+    from bsn import data, threads
 
     for name in ("BSN_MNIST_DIR", "BSN_RECORD"):
         if os.environ.get(name):  # the kernels run in another folder
             os.environ[name] = os.path.abspath(os.environ[name])
+    threads.thread_count()
     dataset = data.resolve(dataset)
     if dataset == "mnist":
         data.load("mnist")

@@ -41,16 +41,18 @@ def results(folder):
     """chapter -> what it says: {("text", key): value, ("table", n): cells, ("figure", n): DataFrame}."""
     import nbformat
 
-    paths = sorted((pathlib.Path(folder) / "executed").glob("*.ipynb"))
+    try:
+        paths = sorted((pathlib.Path(folder) / "executed").glob("*.ipynb"))
+    except (OSError, ValueError):  # no name of a folder
+        paths = []
     if not paths:
         raise InputError(f"diff: {folder} has no executed/*.ipynb; allowed: the folder of a build, as _build")
     found = {}
     for path in paths:
         try:
-            notebook = nbformat.read(path, as_version=4)
-        except (OSError, ValueError, KeyError, AttributeError, nbformat.ValidationError):
+            found[path.stem] = _said(nbformat.read(path, as_version=4))
+        except Exception:  # of many kinds, for what is malformed
             raise InputError(f"diff: {path} is not a notebook, or damaged") from None
-        found[path.stem] = _said(notebook)
     return found
 
 

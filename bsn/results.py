@@ -1,13 +1,12 @@
 """What a chapter does with its settings: train them, and hold the outcome against the post and the record."""
 
 import contextlib
-import pathlib
 
 import pandas as pd
 
 from bsn import data, executed, experiments, record, training, verdicts
 from bsn.errors import InputError
-from bsn.paths import BOOK, EXECUTED
+from bsn.paths import EXECUTED
 from bsn.progress import tell_cost
 from bsn.spec import RULES, check, grid
 
@@ -64,15 +63,6 @@ def on_claims(*wanted):
     styled = shown.style.hide(axis="index").set_properties(["interval"], **{"white-space": "nowrap"})
     styled = styled.set_properties(["reading"], **{"min-width": "11em"})
     return styled.format({"effect": "{:+.4f}"})
-
-
-def book_file(parameter, name):
-    """The file that a chapter's parameter names: relative to here, or one of the book's own."""
-    check(parameter, name)
-    for path in (pathlib.Path(name), BOOK / name):
-        if path.is_file():
-            return path
-    raise InputError(f"{parameter}: no file {name}; allowed: a path, or the name of a file of the book")
 
 
 def published_numbers():

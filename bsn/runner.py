@@ -3,61 +3,58 @@
 import concurrent.futures
 import json
 import os
-import pathlib
-import subprocess
 import sys
-import tempfile
 import time
 
-from bsn import executed, record, threads
+from bsn import executed, files, leash, record, threads
 from bsn.errors import InputError
-from bsn.paths import EXECUTED, ROOT
+from bsn.paths import ROOT
 from bsn.progress import FILE_VARIABLE
 
 JOBS = 2  # at once: a kernel's start-up and compilation use one core
 
 
-def run(chosen, declared, given, dataset, profile):
+def run(chosen, declared, given, dataset, profile, scratch, held):
     """Run chapters unless their executed notebooks still stand; those are kept in `bsn.paths.EXECUTED`.
 
     Args:
         chosen: name -> path of the clean notebooks.
         declared: name -> parameters and their defaults; given: name -> those set in their place.
         dataset, profile: of this build.
+        scratch: a folder for what is not kept; held: a `bsn.leash.leash`.
 
     Returns:
         name -> the reason, in one line, of those that failed.
+
+    Raises:
+        InputError: the disk is full. Chapters that were done are kept.
     """
     import papermill  # noqa: F401  fail here, not in a thread
 
-    EXECUTED.mkdir(parents=True, exist_ok=True)
     facts = {"dataset": os.path.basename(dataset), "profile": profile}
     around = executed.surroundings(dataset)
     failures, started = {}, time.time()
-    with (
-        tempfile.TemporaryDirectory(prefix="bsn-") as scratch,
-        concurrent.futures.ThreadPoolExecutor(JOBS) as pool,
-        _Overview(len(chosen), pathlib.Path(scratch)) as overview,
-    ):
 
-        def start(names):
-            wanted = {}
-            for name in names:
-                parts = executed.fingerprint(chosen[name], declared[name], given[name], profile, around)
-                why = _outdated(name, parts)
-                if why is None:
-                    overview.finished(name, "unchanged")
-                else:
-                    wanted[name] = why, {**facts, "fingerprint": parts}
-            more = pathlib.Path(scratch), min(JOBS, len(wanted))
-            return {
-                pool.submit(_run_one, name, chosen[name], given[name], kept, *more): (name, why)
-                for name, (why, kept) in wanted.items()
-            }
+    def start(names):
+        wanted = {}
+        for name in names:
+            parts = executed.fingerprint(chosen[name], declared[name], given[name], profile, around)
+            why = _outdated(name, parts)
+            if why is None:
+                overview.finished(name, "unchanged")
+            else:
+                wanted[name] = why, {**facts, "fingerprint": parts}
+        more = scratch, held, min(JOBS, len(wanted))
+        return {
+            pool.submit(_run_one, name, chosen[name], given[name], kept, *more): (name, why)
+            for name, (why, kept) in wanted.items()
+        }
 
-        longest = sorted(set(chosen) - {executed.LAST}, key=lambda name: -_expected_seconds(chosen[name]))
-        running, left = start(longest), [executed.LAST] if executed.LAST in chosen else []
+    pool = concurrent.futures.ThreadPoolExecutor(JOBS)
+    with _Overview(len(chosen), scratch) as overview:
         try:
+            longest = sorted(set(chosen) - {executed.LAST}, key=lambda name: -_expected_seconds(chosen[name]))
+            running, left = start(longest), [executed.LAST] if executed.LAST in chosen else []
             while running or left:
                 if not running:
                     running, left = start(left), []
@@ -65,15 +62,23 @@ def run(chosen, declared, given, dataset, profile):
                 for future in done:
                     name, why = running.pop(future)
                     reason = future.result()
+                    if reason and files.tells_of_a_full_disk(reason):
+                        raise InputError(f"{name}: {reason}; {_kept(overview)}")
                     if reason:
                         failures[name] = reason
                     took = f"{time.time() - started:.0f} s{why and f', {why}'}"
                     overview.finished(name, f"{'FAILED' if reason else 'done'} ({took})")
                 overview.show()
         except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)  # those not begun; the others get the signal too
-            raise
+            raise KeyboardInterrupt(_kept(overview)) from None
+        finally:  # the leash ends those that run
+            pool.shutdown(wait=False, cancel_futures=True)
     return failures
+
+
+def _kept(overview):
+    done = f"{overview.count} of {overview.total} chapters"
+    return f"kept are {done} and all nets trained; the next build goes on from there"
 
 
 def _expected_seconds(path):
@@ -94,7 +99,7 @@ def _outdated(name, parts):
         return "was damaged"
 
 
-def _run_one(name, path, given, facts, scratch, together):
+def _run_one(name, path, given, facts, scratch, held, together):
     """Run one of the chapters that run `together`, and keep it with `facts` if all is well.
 
     Returns:
@@ -107,9 +112,10 @@ def _run_one(name, path, given, facts, scratch, together):
     environment |= {
         threads.VARIABLE: str(max(1, threads.thread_count() // together)),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "TMPDIR": str(scratch),  # a killed kernel cleans up nothing
     }
     for _ in range(2):  # two kernels that start at once may choose the same port: then one dies
-        ran = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, text=True)
+        ran = leash.run(arguments, held, env=environment, cwd=ROOT)
         if "Kernel died before replying" not in ran.stderr:
             break
     if ran.returncode:
@@ -122,7 +128,10 @@ def _run_one(name, path, given, facts, scratch, together):
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
-    executed.write(name, notebook, **facts)
+    try:
+        executed.write(name, notebook, **facts)
+    except OSError as error:
+        return f"cannot write {executed.path(name)}: {error.strerror}"
     return None
 
 
