@@ -24,7 +24,7 @@ def main(arguments=None):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):  # one line, without the usage
-        self.exit(2, f"bsn: {InputError(message[:1000])}; see '{self.prog} --help'\n")
+        self.exit(2, f"bsn: {InputError(message)}; see '{self.prog} --help'\n")
 
 
 def _parser():
@@ -44,7 +44,9 @@ def _parser():
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
         help="set a parameter of the chapters chosen, its value in YAML; repeatable",
     )  # fmt: skip
-    build.add_argument("--fresh", action="store_true", help="train anew what this build's record has, too")
+    build.add_argument(
+        "--fresh", action="store_true", help="run every chapter, and train what this build's record has, anew"
+    )
     build.set_defaults(function=_build)
     bench = commands.add_parser("bench", help="measure bsn.run beside what one would use instead")
     _add_data(bench)

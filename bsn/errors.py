@@ -2,6 +2,8 @@
 
 import reprlib
 
+LONGEST = 1500  # characters of a message
+
 
 class InputError(ValueError):
     """What was wrong, where, and what is allowed, in one line.
@@ -11,7 +13,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message):
-        super().__init__("".join(one if one.isprintable() else " " for one in str(message)))
+        message = "".join(one if one.isprintable() else " " for one in str(message))
+        super().__init__(message if len(message) <= LONGEST else message[:LONGEST] + " ...")
 
     def _render_traceback_(self):
         return [f"InputError: {self}"]

@@ -14,9 +14,9 @@ PREFIX = ".new-"  # of what is being written
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def tells_of_a_full_disk(text):
-    """Whether a program's message says that the disk, a quota or a limit is exhausted."""
-    return any(os.strerror(code) in text for code in FULL)
+def full_disk(text):
+    """What a program's output says of an exhausted disk, quota or limit; None where it says nothing of it."""
+    return next((os.strerror(code) for code in FULL if os.strerror(code) in text), None)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Chapters through papermill, several at a time, each in a process of its own."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import sys
@@ -62,7 +63,7 @@ def run(chosen, declared, given, dataset, profile, scratch, held):
                 for future in done:
                     name, why = running.pop(future)
                     reason = future.result()
-                    if reason and files.tells_of_a_full_disk(reason):
+                    if reason and files.full_disk(reason):
                         raise InputError(f"{name}: {reason}; {_kept(overview)}")
                     if reason:
                         failures[name] = reason
@@ -139,12 +140,15 @@ def _reason(draft, stderr):
     """The cell that failed and its error, from the notebook that papermill leaves behind."""
     import nbformat
 
-    if draft.exists():
+    with contextlib.suppress(OSError, ValueError):  # none yet, or half of one on a full disk
         code = [cell for cell in nbformat.read(draft, as_version=4).cells if cell.cell_type == "code"]
         for number, cell in enumerate(code, 1):
             for output in cell.outputs:
                 if output.output_type == "error":
                     return f"code cell {number}: {output.ename}: {output.evalue}"
+    full = files.full_disk(stderr)
+    if full:
+        return f"cannot write {draft}: {full}"
     lines = stderr.strip().splitlines()
     return lines[-1] if lines else "papermill gave no reason"
 

@@ -1,6 +1,5 @@
 """Executed notebooks to a static site that needs no network."""
 
-import errno
 import os
 import re
 import shutil
@@ -64,8 +63,9 @@ def build(chapters, failures, scratch, held):
     ran = leash.run(arguments, held, env={**os.environ, "TMPDIR": str(scratch)})
     made = scratch / "_build" / "html"
     if ran.returncode or not (made / "index.html").exists():
-        if files.tells_of_a_full_disk(ran.stdout + ran.stderr):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made))
+        full = files.full_disk(ran.stdout + ran.stderr)
+        if full:
+            raise InputError(f"build: cannot write {made}: {full}; the last site and all results are kept")
         print(ran.stdout + ran.stderr, file=sys.stderr)
         print("bsn: the site was not built; the warnings above say why", file=sys.stderr)
         return 1
