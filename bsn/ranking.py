@@ -19,6 +19,7 @@ from bsn.spec import Spec
 SHARED = dict(stable_loss=True, epochs=10)  # of the record's nets
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DEPTHS, WIDTH = (1, 2, 3, 4), 100
+BEGUN = 0.2  # accuracy above which a net has begun to train: twice what guessing one of ten classes does
 DEEPEST = {"local-expectation": 2}  # each further layer doubles its cost, a net's minutes already
 TUNING_SEED, SEEDS = 100, range(1, 11)
 # said of which estimator against which other, by whom (a key of book/references.bib)
@@ -122,7 +123,8 @@ def ranks(accuracies, level=verdicts.LEVEL):
 
     Returns:
         A DataFrame, the best mean first within a depth: `depth`, `estimator`, `learning_rate`, `mean`, `low`,
-        `high` (interval of the mean), `first`, `last` (of the rank), `seeds`, `diverged`.
+        `high` (interval of the mean), `first`, `last` (of the rank), and numbers of nets: `seeds`, `begun`,
+        `diverged`.
     """
     # half of what may go wrong is left to the differences, half to the means
     half = 1 - (1 - level) / 2
@@ -137,7 +139,8 @@ def ranks(accuracies, level=verdicts.LEVEL):
             {"depth": depth, "estimator": name, "learning_rate": nets.learning_rate.iloc[0]}
             | {"mean": nets.final.mean(), "low": max(low, 0.0), "high": min(high, 1.0)}
             | {"first": 1 + int((own.high < 0).sum()), "last": 1 + len(own) - int((own.low > 0).sum())}
-            | {"seeds": len(nets), "diverged": int((nets.diverged_step >= 0).sum())}
+            | {"seeds": len(nets), "begun": int((nets.final > BEGUN).sum())}
+            | {"diverged": int((nets.diverged_step >= 0).sum())}
         )
     return pd.DataFrame(rows).sort_values(["depth", "mean"], ascending=[True, False], ignore_index=True)
 
@@ -164,10 +167,16 @@ def leaders(ranked):
     return able.groupby("depth").estimator.agg(", ".join).to_dict()
 
 
+def by_mean(ranked):
+    """Estimators of `ranks`, the best first, by their mean at the depths that all of them have."""
+    means = ranked.pivot(index="estimator", columns="depth", values="mean").dropna(axis=1).mean(axis=1)
+    return list(means.sort_values(ascending=False).index)
+
+
 def show(ranked):
-    """`ranks` for a page: a row an estimator, its mean accuracy and rank a column for each depth."""
-    order = ranked.groupby("estimator")["mean"].mean().sort_values(ascending=False).index
-    shown = pd.DataFrame(index=order.rename(None))
+    """`ranks` for a page: a row an estimator, a column a depth: accuracy, rank, nets begun if not all."""
+    order = by_mean(ranked)
+    shown = pd.DataFrame(index=order)
     for depth, part in ranked.groupby("depth"):
         said = {
             row.estimator: f"{row.mean:.4f} ({row.first} to {row.last})"

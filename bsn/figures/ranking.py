@@ -4,7 +4,7 @@ import matplotlib.ticker
 import numpy as np
 
 from bsn.figures.style import INK, MUTED, SERIES, Figure, name_rows, subplots
-from bsn.ranking import layers, without_derivative
+from bsn.ranking import by_mean, layers, without_derivative
 
 PERCENT = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}")
 
@@ -50,8 +50,7 @@ def test_errors(ranked, reference, own):
         reference: depth -> mean accuracy of the sigmoid net, which is not binary.
         own: `bsn.ranking.finals` of this build.
     """
-    order = ranked.groupby("estimator")["mean"].mean().sort_values(ascending=False)
-    names, depths = list(order.index), sorted(ranked.depth.unique())
+    names, depths = by_mean(ranked), sorted(ranked.depth.unique())
     rows = -(-len(depths) // 2)
     figure, axes = subplots(
         rows, 2, height=(0.22 * len(names) + 0.55) * rows + 0.9, sharex=True, sharey=True, squeeze=False
