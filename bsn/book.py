@@ -68,14 +68,15 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
             missing = [name for name in known if name not in chosen and not executed.path(name).exists()]
             if missing:
                 print(f"bsn: no results yet of {', '.join(missing)}: their pages say so", file=sys.stderr)
-            with leash.leash() as held:
+            with leash.Leash() as held:
                 failures = runner.run(chosen, declared, settings, dataset, profile, scratch, held)
                 status = site.build(known, failures, scratch, held)
     except OSError as error:
-        what = error.strerror or error
-        raise InputError(
-            f"build: cannot write {error.filename or BUILD}: {what}; what is there is kept"
-        ) from None
+        reason = files.cannot_write(str(error))
+        if not reason:
+            raise
+        where = error.filename or BUILD
+        raise InputError(f"build: cannot write {where}: {reason}; what was there is kept") from None
     for name, message in failures.items():
         print(f"bsn: chapter {name} failed: {message}", file=sys.stderr)
     if status == 0:

@@ -152,7 +152,7 @@ def _mnist():
         if {name: array.shape for name, array in decoded.items()} != SHAPES:
             raise ValueError
     except Exception as error:  # NumPy raises many kinds for a damaged file
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             print(f"bsn: {path} is damaged: MNIST is decoded anew", file=sys.stderr)
         decoded = _decode_mnist()
         _save(path, decoded)

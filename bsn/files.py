@@ -11,12 +11,18 @@ import tempfile
 from bsn.errors import InputError
 
 PREFIX = ".new-"  # of what is being written
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a limit
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 
 
 def full_disk(text):
     """What a program's output says of an exhausted disk, quota or limit; None where it says nothing of it."""
     return next((os.strerror(code) for code in FULL if os.strerror(code) in text), None)
+
+
+def cannot_write(text):
+    """The same of all that keeps files from being written."""
+    return next((os.strerror(code) for code in (*FULL, *CLOSED) if os.strerror(code) in text), None)
 
 
 @contextlib.contextmanager

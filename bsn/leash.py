@@ -12,21 +12,28 @@ import sys
 import threading
 
 
-@contextlib.contextmanager
-def leash():
-    """Yields what `run` needs; commands still running when the context is left are killed."""
-    held, holding = os.pipe()
-    try:
-        yield held
-    finally:
-        os.close(holding)
-        os.close(held)
+class Leash:
+    """Holds the commands that it runs; those still running when its context is left are killed."""
 
+    def __enter__(self):
+        self.held, self.holding = os.pipe()
+        self.started = []
+        return self
 
-def run(command, held, **options):
-    """As `subprocess.run` with its output captured as text; the command cannot outlive its `leash`."""
-    command = [sys.executable, "-m", "bsn.leash", *map(str, command)]
-    return subprocess.run(command, stdin=held, capture_output=True, text=True, **options)
+    def __exit__(self, *_):
+        os.close(self.holding)
+        for process in self.started:
+            process.wait()
+        os.close(self.held)
+
+    def run(self, command, **options):
+        """As `subprocess.run` with its output captured as text."""
+        command = [sys.executable, "-m", "bsn.leash", *map(str, command)]
+        pipes = {"stdin": self.held, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, text=True, **pipes, **options)
+        self.started.append(process)
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def _main():

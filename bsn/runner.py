@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from bsn import executed, files, leash, record, threads
+from bsn import compiled, executed, files, record, threads
 from bsn.errors import InputError
 from bsn.paths import ROOT
 from bsn.progress import FILE_VARIABLE
@@ -22,7 +22,7 @@ def run(chosen, declared, given, dataset, profile, scratch, held):
         chosen: name -> path of the clean notebooks.
         declared: name -> parameters and their defaults; given: name -> those set in their place.
         dataset, profile: of this build.
-        scratch: a folder for what is not kept; held: a `bsn.leash.leash`.
+        scratch: a folder for what is not kept; held: a `bsn.leash.Leash`.
 
     Returns:
         name -> the reason, in one line, of those that failed.
@@ -32,6 +32,7 @@ def run(chosen, declared, given, dataset, profile, scratch, held):
     """
     import papermill  # noqa: F401  fail here, not in a thread
 
+    compiled.check()
     facts = {"dataset": os.path.basename(dataset), "profile": profile}
     around = executed.surroundings(dataset)
     failures, started = {}, time.time()
@@ -79,7 +80,7 @@ def run(chosen, declared, given, dataset, profile, scratch, held):
 
 def _kept(overview):
     done = f"{overview.count} of {overview.total} chapters"
-    return f"kept are {done} and all nets trained; the next build goes on from there"
+    return f"kept are {done} and this build's record; the next build goes on from there"
 
 
 def _expected_seconds(path):
@@ -116,7 +117,7 @@ def _run_one(name, path, given, facts, scratch, held, together):
         "TMPDIR": str(scratch),  # a killed kernel cleans up nothing
     }
     for _ in range(2):  # two kernels that start at once may choose the same port: then one dies
-        ran = leash.run(arguments, held, env=environment, cwd=ROOT)
+        ran = held.run(arguments, env=environment, cwd=ROOT)
         if "Kernel died before replying" not in ran.stderr:
             break
     if ran.returncode:

@@ -24,13 +24,13 @@ def built(smoke, tmp_path_factory):
     return copy
 
 
-def again(copy, *arguments, chapters=(NAME,), **environment):
+def again(copy, *arguments, chapters=(NAME,), status=0, **environment):
     """Build chapters again, without the site; returns the finished process."""
     arguments = ["build", "--profile", "smoke", "--chapter", *chapters, *arguments]
     code = WITHOUT_SITE.format(arguments)
     env = {**os.environ, "PYTHONPATH": str(copy), "BSN_RECORD": str(copy / "_build/record"), **environment}
     ran = subprocess.run([sys.executable, "-c", code], cwd=copy, env=env, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode == status, ran.stderr
     assert "Traceback" not in ran.stderr
     return ran
 
@@ -138,6 +138,21 @@ def test_a_damaged_result_is_named_and_run_anew(built, how):
     [line] = [line for line in ran.stderr.splitlines() if "is damaged, or was changed" in line]
     assert line.startswith(f"bsn: _build/executed/{NAME}.ipynb ") and "run anew" in line
     assert " s, was damaged)" in ran.stderr
+    assert f"{NAME} unchanged" in again(built).stderr
+
+
+def test_a_damaged_record_is_named_and_refused(built):
+    """Though the chapter's result stands: it is not used, and the build does not pass over it in silence."""
+    again(built)
+    [path] = [
+        path for path in (built / "_build" / "record").iterdir() if path.stem in result(built).read_text()
+    ]
+    before, whole = result(built).read_bytes(), path.read_bytes()
+    path.write_bytes(whole[:-9])
+    ran = again(built, status=1)
+    [line] = [line for line in ran.stderr.splitlines() if "is cut short or damaged" in line]
+    assert str(path) in line and path.read_bytes() == whole[:-9] and result(built).read_bytes() == before
+    path.write_bytes(whole)
     assert f"{NAME} unchanged" in again(built).stderr
 
 

@@ -189,7 +189,14 @@ def test_a_failing_chapter_stops_nothing_else(checkout, site):
         nbformat.write(notebook, path)
         names = ["experiment_0", "estimators"]
         ran = run_bsn(
-            "build", "--profile", "smoke", "--chapter", *names, cwd=checkout, PYTHONPATH=str(checkout)
+            "build",
+            "--profile",
+            "smoke",
+            "--fresh",
+            "--chapter",
+            *names,
+            cwd=checkout,
+            PYTHONPATH=str(checkout),
         )
     finally:
         path.write_text(original)

@@ -84,7 +84,8 @@ def test_prepared_once_in_a_cache_without_leftovers(mnist_dir, tmp_path):
     damaged[len(damaged) // 2] ^= 1
     decoded.write_bytes(damaged)
     third = load_in_a_process("mnist", cache, tmp_path, BSN_MNIST_DIR=str(mnist_dir))
-    assert third.returncode == 0 and third.stderr == ""
+    assert third.returncode == 0
+    assert third.stderr == f"bsn: {decoded} is damaged: MNIST is decoded anew\n"
     assert decoded.read_bytes() != damaged and len(list((cache / "bsn").glob("mnist-*"))) == 1
     # the cache belongs to the folder: without one it is not found by chance
     without = load_in_a_process("mnist", cache, tmp_path)

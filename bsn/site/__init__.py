@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 
-from bsn import executed, files, leash, theme
+from bsn import executed, files, theme
 from bsn.data import dataset_title
 from bsn.errors import InputError
 from bsn.paths import BOOK, CONFIG, ROOT, SITE, TOC
@@ -22,7 +22,7 @@ def build(chapters, failures, scratch, held):
     Args:
         chapters: name -> path of the clean notebooks.
         failures: names of chapters whose last run failed.
-        scratch: a folder for what is not kept; held: a `bsn.leash.leash`.
+        scratch: a folder for what is not kept; held: a `bsn.leash.Leash`.
 
     Returns:
         The exit status, 0 or 1.
@@ -60,7 +60,7 @@ def build(chapters, failures, scratch, held):
     arguments = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(source)]
     arguments += ["--config", str(written), "--toc", str(TOC), "--path-output", str(scratch)]
     arguments += ["-W", "-n", "--keep-going", "--all", "-q"]
-    ran = leash.run(arguments, held, env={**os.environ, "TMPDIR": str(scratch)})
+    ran = held.run(arguments, env={**os.environ, "TMPDIR": str(scratch)})
     made = scratch / "_build" / "html"
     if ran.returncode or not (made / "index.html").exists():
         full = files.full_disk(ran.stdout + ran.stderr)
