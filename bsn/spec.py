@@ -243,5 +243,8 @@ RULES |= {
         lambda v: _different(v) and set(v) <= set(ARCHITECTURES),
         "a list of different names out of " + ", ".join(ARCHITECTURES),
     ),
-    "vae_steps": (lambda v: _integer(v, RECORD_EVERY) and v % RECORD_EVERY == 0, f"a multiple of {RECORD_EVERY}"),
+    "vae_steps": (
+        lambda v: _integer(v, RECORD_EVERY) and v % RECORD_EVERY == 0,
+        f"a multiple of {RECORD_EVERY}",
+    ),
 }

@@ -107,7 +107,13 @@ def _relax(name, f, logits, u, x, state):
     return *variance_gradient(estimate, tf.nest.flatten(state.caller)), state.kept
 
 
-CALLERS = {"concrete": _concrete, "leave-one-out": _leave_one_out, "nvil": _nvil, "rebar": _rebar, "relax": _relax}
+CALLERS = {
+    "concrete": _concrete,
+    "leave-one-out": _leave_one_out,
+    "nvil": _nvil,
+    "rebar": _rebar,
+    "relax": _relax,
+}
 COUPLED = ("arm", "disarm")  # two samples of one noise
 
 

@@ -1,0 +1,89 @@
+"""The binary VAE's bounds: along the training, and at its end."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import FuncFormatter
+
+from bsn import verdicts
+from bsn.figures.style import SERIES, Figure, name_rows, subplots
+from bsn.vae import findings
+
+LINES = ("-", "--", ":", "-.")
+
+
+def curves(nets, title):
+    """The training bound by step, mean over seeds, a panel an architecture.
+
+    Args:
+        nets: a row a net, as from `bsn.vae.runs.frame`, all of one length.
+    """
+    names, panels = list(nets.estimator.unique()), list(nets.architecture.unique())
+    figure, axes = subplots(len(panels), height=2.6 * len(panels) + 1.1, sharex=True, squeeze=False)
+    rows = []
+    for panel, place in zip(panels, axes[:, 0]):
+        for number, name in enumerate(names):
+            part = nets[(nets.architecture == panel) & (nets.estimator == name)]
+            if part.empty:
+                continue
+            every, total = part.every.iloc[0], part.steps.iloc[0]
+            wide = min(findings.LAST, total // 2)
+            mean = np.mean(list(part.curve), 0).reshape(-1, wide // every).mean(1)
+            steps = wide * np.arange(1, len(mean) + 1)
+            place.plot(
+                steps, mean, LINES[number // len(SERIES) % 4], color=SERIES[number % len(SERIES)],
+                linewidth=1.8, label=name,
+            )  # fmt: skip
+            rows += [(panel, name, step, value) for step, value in zip(steps, mean)]
+        place.set_title(panel)
+        place.set_ylabel("Training bound, nats")
+    axes[-1, 0].set_xlabel("Steps")
+    axes[-1, 0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    figure.suptitle(title)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.4
+    )
+    table = pd.DataFrame(rows, columns=["architecture", "estimator", "step", "bound"])
+    said = "; ".join(
+        f"{panel}, {name}: {part.bound.iloc[0]:.1f} to {part.bound.iloc[-1]:.1f}"
+        for (panel, name), part in table.groupby(["architecture", "estimator"], sort=False)
+    )
+    return Figure(figure, f"{title}, nats, from the first point to the last. {said}.", table)
+
+
+def finals(nets, title, level=verdicts.LEVEL):
+    """Both bounds at the end with intervals over the seeds, which hold together in each panel."""
+    panels = list(nets.architecture.unique())
+    orders = {one: findings.bounds(nets[nets.architecture == one], "train").mean() for one in panels}
+    counts = [len(order) for order in orders.values()]
+    figure, axes = subplots(
+        len(panels), height=0.27 * sum(counts) + 0.75 * len(panels) + 0.9, squeeze=False,
+        gridspec_kw={"height_ratios": counts},
+    )  # fmt: skip
+    rows = []
+    for panel, place in zip(panels, axes[:, 0]):
+        part = nets[nets.architecture == panel]
+        names = list(orders[panel].sort_values(ascending=False).index)
+        for measure, marker, colour, shift in (
+            ("train", "o", SERIES[0], -0.13),
+            ("test", "D", SERIES[3], 0.13),
+        ):
+            table = findings.bounds(part, measure)[names]
+            low, high = verdicts.mean_interval(table, 1 - (1 - level) / len(names))
+            mean, at = table.mean().to_numpy(), np.arange(len(names)) + shift
+            place.errorbar(
+                mean, at, xerr=[mean - low, high - mean], fmt=marker, color=colour, markersize=5,
+                elinewidth=1.4, capsize=2.5, label=findings.MEASURES[measure],
+            )  # fmt: skip
+            rows += [(panel, name, measure, *found) for name, *found in zip(names, mean, low, high)]
+        name_rows(place, names)
+        place.invert_yaxis()
+        place.set_title(panel)
+    axes[-1, 0].set_xlabel("Bound, nats")
+    figure.suptitle(title)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    table = pd.DataFrame(rows, columns=["architecture", "estimator", "measure", "mean", "low", "high"])
+    said = "; ".join(
+        f"{row.architecture}, {row.estimator}, {row.measure} {row.mean:.2f} ({row.low:.2f} to {row.high:.2f})"
+        for row in table.itertuples()
+    )
+    return Figure(figure, f"{title}, nats, with intervals over the seeds. {said}.", table)
