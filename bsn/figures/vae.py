@@ -9,6 +9,8 @@ from bsn.figures.style import SERIES, Figure, name_rows, subplots
 from bsn.vae import findings
 
 LINES = ("-", "--", ":", "-.")
+MARKS = (("train", "o", SERIES[0], -0.13), ("test", "D", SERIES[3], 0.13))
+POINTS = 10  # of a curve
 
 
 def curves(nets, title):
@@ -26,9 +28,9 @@ def curves(nets, title):
             if part.empty:
                 continue
             every, total = part.every.iloc[0], part.steps.iloc[0]
-            wide = min(findings.LAST, total // 2)
-            mean = np.mean(list(part.curve), 0).reshape(-1, wide // every).mean(1)
-            steps = wide * np.arange(1, len(mean) + 1)
+            wide = max(1, total // every // POINTS)
+            mean = np.mean(list(part.curve), 0)[: total // every // wide * wide].reshape(-1, wide).mean(1)
+            steps = wide * every * np.arange(1, len(mean) + 1)
             place.plot(
                 steps, mean, LINES[number // len(SERIES) % 4], color=SERIES[number % len(SERIES)],
                 linewidth=1.8, label=name,
@@ -63,10 +65,7 @@ def finals(nets, title, level=verdicts.LEVEL):
     for panel, place in zip(panels, axes[:, 0]):
         part = nets[nets.architecture == panel]
         names = list(orders[panel].sort_values(ascending=False).index)
-        for measure, marker, colour, shift in (
-            ("train", "o", SERIES[0], -0.13),
-            ("test", "D", SERIES[3], 0.13),
-        ):
+        for measure, marker, colour, shift in MARKS:
             table = findings.bounds(part, measure)[names]
             low, high = verdicts.mean_interval(table, 1 - (1 - level) / len(names))
             mean, at = table.mean().to_numpy(), np.arange(len(names)) + shift

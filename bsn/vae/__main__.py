@@ -1,4 +1,4 @@
-"""``python -m bsn.vae``: train the nets of the book's record, hours on two cores, or go on where it was stopped."""
+"""``python -m bsn.vae``: train the nets of the book's record, or go on where that was stopped."""
 
 import sys
 

@@ -17,7 +17,7 @@ def published():
 
 
 def training_bound(nets, step=None):
-    """Mean ELBO over the `LAST` steps, or all where they are fewer, before a step: a value a net of `nets`."""
+    """Mean ELBO over the `LAST` steps before a step, or over all where they are fewer: a value a net."""
     ends = nets.steps if step is None else np.full(len(nets), step)
     return pd.Series(
         [
@@ -125,6 +125,6 @@ def along(nets, steps):
 
 
 def slope(nets):
-    """Nats that the training bound still gains in 1,000 steps at the end: the mean over the last two such parts."""
+    """Nats that the training bound gained in the last `LAST` steps, the mean over the nets."""
     last, before = training_bound(nets), training_bound(nets, int(nets.steps.iloc[0]) - LAST)
     return float((last - before).mean())

@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 
 @functools.lru_cache(maxsize=1)
 def binarised(dataset):
-    """Part -> images [N, D] of zeros and ones, uint8, each pixel drawn once, 1 with its intensity's chance."""
+    """Part -> images [N, D] of zeros and ones, uint8: each pixel drawn once, by its intensity."""
     rng = np.random.default_rng(BINARISING)
     parts = data.load(dataset).parts
     return {part: (rng.random(parts[part][0].shape) < parts[part][0]).astype(np.uint8) for part in data.PARTS}

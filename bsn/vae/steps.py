@@ -1,4 +1,4 @@
-"""Training steps, compiled: every estimator through `bsn.estimators.gradient`, and what it wants of its caller.
+"""Training steps, compiled: every estimator through `bsn.estimators.gradient`, and what is its caller's.
 
 The gradient in the logits is that of f at fixed logits inside f. What f's own dependence on them adds,
 E[b - p] by log q, is 0 for samples b, and is left out for them, as in DisARM's code; Concrete's relaxed y has
