@@ -13,43 +13,47 @@ MARKS = (("train", "o", SERIES[0], -0.13), ("test", "D", SERIES[3], 0.13))
 POINTS = 10  # of a curve
 
 
-def curves(nets, title):
+def curves(nets, title, reference=None):
     """The training bound by step, mean over seeds, a panel an architecture.
 
     Args:
         nets: a row a net, as from `bsn.vae.runs.frame`, all of one length.
+        reference: an estimator whose bound is subtracted, seed by seed; None for the bound itself.
     """
+    table = pd.concat([_points(part, reference) for _, part in nets.groupby("architecture", sort=False)])
     names, panels = list(nets.estimator.unique()), list(nets.architecture.unique())
     figure, axes = subplots(len(panels), height=2.6 * len(panels) + 1.1, sharex=True, squeeze=False)
-    rows = []
     for panel, place in zip(panels, axes[:, 0]):
         for number, name in enumerate(names):
-            part = nets[(nets.architecture == panel) & (nets.estimator == name)]
-            if part.empty:
-                continue
-            every, total = part.every.iloc[0], part.steps.iloc[0]
-            wide = max(1, total // every // POINTS)
-            mean = np.mean(list(part.curve), 0)[: total // every // wide * wide].reshape(-1, wide).mean(1)
-            steps = wide * every * np.arange(1, len(mean) + 1)
-            place.plot(
-                steps, mean, LINES[number // len(SERIES) % 4], color=SERIES[number % len(SERIES)],
-                linewidth=1.8, label=name,
-            )  # fmt: skip
-            rows += [(panel, name, step, value) for step, value in zip(steps, mean)]
+            part = table[(table.architecture == panel) & (table.estimator == name)]
+            line = dict(color=SERIES[number % len(SERIES)], linewidth=1.8, label=name)
+            place.plot(part.step, part.bound, LINES[number // len(SERIES) % len(LINES)], **line)
         place.set_title(panel)
-        place.set_ylabel("Training bound, nats")
+        place.set_ylabel("Nats" if reference else "Training bound, nats")
     axes[-1, 0].set_xlabel("Steps")
     axes[-1, 0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     figure.suptitle(title)
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.4
-    )
-    table = pd.DataFrame(rows, columns=["architecture", "estimator", "step", "bound"])
+    legend = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside lower center", ncols=3, handlelength=2.4)
     said = "; ".join(
-        f"{panel}, {name}: {part.bound.iloc[0]:.1f} to {part.bound.iloc[-1]:.1f}"
+        f"{panel}, {name}: {part.bound.iloc[0]:.2f} to {part.bound.iloc[-1]:.2f}"
         for (panel, name), part in table.groupby(["architecture", "estimator"], sort=False)
     )
     return Figure(figure, f"{title}, nats, from the first point to the last. {said}.", table)
+
+
+def _points(nets, reference):
+    """One architecture's curves, means over parts of them: architecture, estimator, step, bound."""
+    every, total = nets.every.iloc[0], nets.steps.iloc[0]
+    wide = max(1, total // every // POINTS)
+    curve = nets.set_index(["estimator", "seed"]).curve
+    rows = []
+    for name in nets.estimator.unique():
+        both = (curve[name] - curve[reference]) if reference else curve[name]
+        mean = np.mean(list(both), 0)[: total // every // wide * wide].reshape(-1, wide).mean(1)
+        steps = wide * every * np.arange(1, len(mean) + 1)
+        rows += [(nets.architecture.iloc[0], name, step, value) for step, value in zip(steps, mean)]
+    return pd.DataFrame(rows, columns=["architecture", "estimator", "step", "bound"])
 
 
 def finals(nets, title, level=verdicts.LEVEL):
