@@ -79,14 +79,15 @@ def row(spec, data, points, diverged_step, seconds):
         "metric": metric,
         "value": [float(v) for v in value],
     }
-    return {**made, "digest": _digest(made)}
+    return {**made, "digest": digest(made)}
 
 
 def _without_added(fields):
     return {k: v for k, v in fields.items() if k not in ADDED or v != ADDED[k]}
 
 
-def _digest(made):
+def digest(made):
+    """Of a row's other fields, to tell whether it was changed after it was written."""
     text = json.dumps({k: v for k, v in _without_added(made).items() if k != "digest"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -96,9 +97,9 @@ def add(where, made):
     write(os.path.join(where, made["key"] + ".parquet"), [made])
 
 
-def write(path, rows):
+def write(path, rows, schema=SCHEMA):
     """Write rows to one file, whole or not at all; its folder is made where it is missing."""
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=schema)
     try:
         with files.replaced(path) as file:
             pq.write_table(table, file, compression="zstd")
@@ -112,32 +113,42 @@ def read(path):
     Raises:
         InputError: the file is cut short, damaged, edited or of a newer version.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except PermissionError:
-        raise _refused(path, "must not be read") from None
-    except (OSError, ValueError, pa.ArrowException):
-        raise _refused(path, "is cut short or damaged") from None
+    table = read_table(path)
     written = (table.schema.metadata or {}).get(b"bsn_format", b"none").decode()
     if written.isdecimal() and int(written) > FORMAT:
-        raise _refused(path, f"is of format {written}, newer than this version's {FORMAT}")
+        raise refused(path, f"is of format {written}, newer than this version's {FORMAT}")
     older = written.isdecimal() and int(written) < FORMAT
     expected = [field for field in SCHEMA if not older or field.name not in ADDED]
     if not written.isdecimal() or not table.schema.equals(pa.schema(expected)):
-        raise _refused(path, "is not a record of trained nets")
+        raise refused(path, "is not a record of trained nets")
     rows = [ADDED | made for made in table.to_pylist()]
     for made in rows:
-        if made["digest"] != _digest(made):
-            raise _refused(path, f"was changed after it was written (net {made['key']})")
+        if made["digest"] != digest(made):
+            raise refused(path, f"was changed after it was written (net {made['key']})")
         if made["semantics"] > SEMANTICS:
-            raise _refused(path, f"comes from training semantics {made['semantics']}, newer than {SEMANTICS}")
+            raise refused(path, f"comes from training semantics {made['semantics']}, newer than {SEMANTICS}")
     return rows
 
 
-def _refused(path, reason):
+def read_table(path):
+    """What a Parquet file holds, unchecked.
+
+    Raises:
+        InputError: it cannot be read or is damaged. That there is none stays a `FileNotFoundError`.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except PermissionError:
+        raise refused(path, "must not be read") from None
+    except (OSError, ValueError, pa.ArrowException):
+        raise refused(path, "is cut short or damaged") from None
+
+
+def refused(path, reason):
+    """The error for a file of a record that is not used, and not touched."""
     return InputError(f"record: {path} {reason}; it is left as it is: move it away and train anew")
 
 
@@ -151,7 +162,7 @@ def look_up(where, keys):
         except (FileNotFoundError, NotADirectoryError):
             continue
         if len(rows) != 1 or rows[0]["key"] != name:
-            raise _refused(path, "holds another net than its name says")
+            raise refused(path, "holds another net than its name says")
         found[name] = rows[0]
     return found
 

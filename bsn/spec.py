@@ -27,6 +27,11 @@ UNTRAINED = {
     "relax": "its surrogate is a second net, learned on the variance, and a spec has no settings for it",
     "exact": "it sums over all 2^H states of a layer's H units, too many for a net; it is there to test with",
 }
+VAE_ESTIMATORS = (  # those that the binary VAE trains with
+    "concrete", "sigmoid-adjusted", "reinmax", "moving-average", "nvil", "leave-one-out", "muprop", "rebar",
+    "relax", "arm", "disarm",
+)  # fmt: skip
+ARCHITECTURES = ("linear", "nonlinear")  # of the binary VAE
 MODES = ("stochastic", "deterministic")
 BATCH = 50  # examples a mini-batch (the post)
 RECORD_EVERY = 100  # steps between two points of a learning curve (the post)
@@ -183,14 +188,13 @@ def grid(settings, seeds, **common):
     ]
 
 
+def _different(value):
+    return isinstance(value, (list, tuple)) and 0 < len(value) <= LONGEST and len(set(value)) == len(value)
+
+
 def _list_of(rule):
     passes = RULES[rule][0]
-    return lambda v: (
-        isinstance(v, (list, tuple))
-        and 0 < len(v) <= LONGEST
-        and len(set(v)) == len(v)
-        and all(map(passes, v))
-    )
+    return lambda v: _different(v) and all(map(passes, v))
 
 
 def _depths(value):
@@ -249,4 +253,16 @@ RULES |= {
     "noises": _whole(1),
     "temperature": RULES["learning_rate"],
     "tuning_steps": _whole(1),
+    "vae_estimators": (
+        lambda v: _different(v) and set(v) <= set(VAE_ESTIMATORS),
+        "a list of different names out of " + ", ".join(VAE_ESTIMATORS),
+    ),
+    "architectures": (
+        lambda v: _different(v) and set(v) <= set(ARCHITECTURES),
+        "a list of different names out of " + ", ".join(ARCHITECTURES),
+    ),
+    "vae_steps": (
+        lambda v: _integer(v, RECORD_EVERY) and v % RECORD_EVERY == 0,
+        f"a multiple of {RECORD_EVERY} from {RECORD_EVERY} to {MOST}",
+    ),
 }

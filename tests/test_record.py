@@ -88,14 +88,14 @@ def damaged_files(path):
     def newer_semantics():
         [row] = record.read(path)
         row["semantics"] += 1
-        row["digest"] = record._digest(row)
+        row["digest"] = record.digest(row)
         record.write(str(path), [row])
 
     def another_net():
         [row] = record.read(path)
         row["seed"] += 1
         row["key"] = "0" * 32
-        row["digest"] = record._digest(row)
+        row["digest"] = record.digest(row)
         record.write(str(path), [row])
 
     return {
