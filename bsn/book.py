@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from bsn import threads
+from bsn import cluster, threads
 from bsn.errors import InputError
 from bsn.paths import BOOK, EXECUTED, ROOT, SITE, TOC
 from bsn.progress import FILE_VARIABLE
@@ -19,6 +19,7 @@ from bsn.spec import RULES, check
 SHORT = {
     "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200,
     "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40, "tuning_steps": 10,
+    "recorded_nets": 50,
 }  # fmt: skip
 PROFILES = {
     "smoke": {"dataset": "digits", "seeds": [1], **SHORT},
@@ -55,8 +56,8 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
         0, or 1 where a chapter or the site failed.
 
     Raises:
-        InputError: an unknown chapter, parameter or value, or data that cannot be had. Nothing has
-            been run or written then.
+        InputError: an unknown chapter, parameter or value, data that cannot be had, or a cluster that does
+            not answer. Nothing has been run or written then.
     """
     known = chapters()
     for name in names or ():
@@ -67,6 +68,8 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
     dataset = _resolve(PROFILES[profile].get("dataset", dataset) if dataset == "auto" else dataset)
     for values in settings.values():
         values["dataset"] = dataset
+    if cluster.address():
+        cluster.announce(cluster.address())
     missing = [name for name in known if name not in chosen and not (EXECUTED / f"{name}.ipynb").exists()]
     if missing:
         print(
@@ -141,19 +144,20 @@ def _resolve(dataset):
 
 
 def _execute(chosen, settings, profile):
-    """Run chapters, `JOBS` at a time; returns name -> one-line reason of those that failed."""
+    """Run chapters, some at a time; returns name -> one-line reason of those that failed."""
     import papermill  # noqa: F401  fail here, not in a thread
 
     EXECUTED.mkdir(parents=True, exist_ok=True)
     failures, started = {}, time.time()
+    jobs = cluster.CHAPTERS if cluster.address() else JOBS
     with (
         tempfile.TemporaryDirectory(prefix="bsn-") as scratch,
-        concurrent.futures.ThreadPoolExecutor(JOBS) as pool,
+        concurrent.futures.ThreadPoolExecutor(jobs) as pool,
         _Overview(len(chosen), pathlib.Path(scratch)) as overview,
     ):
 
         def start(names):
-            more = profile, pathlib.Path(scratch), min(JOBS, len(chosen))
+            more = profile, pathlib.Path(scratch), min(jobs, len(chosen))
             arguments = ((name, chosen[name], settings[name], *more) for name in names)
             return {pool.submit(_execute_one, *given): given[0] for given in arguments}
 

@@ -44,6 +44,10 @@ def _parser():
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
         help="set a parameter of the chapters chosen, its value in YAML; repeatable",
     )  # fmt: skip
+    build.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="train on the workers of the Dask scheduler there (default: Dask's configuration, else here)",
+    )  # fmt: skip
     build.add_argument("--fresh", action="store_true", help="train anew what this build's record has, too")
     build.set_defaults(function=_build)
     bench = commands.add_parser("bench", help="measure bsn.run beside what one would use instead")
@@ -51,6 +55,9 @@ def _parser():
     bench.add_argument("--rounds", type=int, default=5, help="turns of every contestant (default: 5)")
     bench.add_argument(
         "--steps", type=int, default=1000, help="mini-batches a turn, at least (default: 1000)"
+    )
+    bench.add_argument(
+        "--workers", action="store_true", help="measure how training scales over Dask workers here, instead"
     )
     bench.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     bench.set_defaults(function=_bench)
@@ -111,19 +118,22 @@ def _bench(options):
         check(name, getattr(options, name), where="--")
     if options.mnist_dir:
         os.environ["BSN_MNIST_DIR"] = options.mnist_dir
-    from bsn.benchmark import report
+    from bsn.benchmark import report, scaling
 
-    measured = report.measure(options.dataset, options.rounds, options.steps)
-    print(json.dumps(measured, indent=1) if options.json else report.table(measured))
+    what = scaling if options.workers else report
+    measured = what.measure(options.dataset, options.rounds, options.steps)
+    print(json.dumps(measured, indent=1) if options.json else what.table(measured))
     return 0
 
 
 def _build(options):
-    from bsn import book
+    from bsn import book, cluster
     from bsn.record import FRESH_VARIABLE
 
     if options.mnist_dir:
         os.environ["BSN_MNIST_DIR"] = options.mnist_dir
+    if options.scheduler is not None:
+        os.environ[cluster.VARIABLE] = options.scheduler
     if options.fresh:
         os.environ[FRESH_VARIABLE] = "1"
     return book.build(options.profile, options.dataset, options.chapter, options.parameters)

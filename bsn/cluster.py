@@ -144,7 +144,7 @@ def results(client, train, batches):
         if id(data) not in sent:
             name = f"bsn-data-{data.checksum}-{data.name}"
             with warnings.catch_warnings(action="ignore"):  # Dask advises against so large a task
-                sent[id(data)] = client.submit(bytes, _packed(data), key=name)
+                sent[id(data)] = client.submit(bytes, packed(data), key=name)
     name = f"bsn-train-{uuid.uuid4().hex}"
     futures = client.map(
         _work,
@@ -164,20 +164,20 @@ def results(client, train, batches):
 
 
 @functools.lru_cache(maxsize=2)
-def _packed(data):
-    """The data as bytes; MNIST's 220 MB become a tenth."""
+def packed(data):
+    """The data as they go to a worker; MNIST's 220 MB become a tenth."""
     return zlib.compress(pickle.dumps((data.name, data.parts, data.classes), protocol=5), level=1)
 
 
 @functools.lru_cache(maxsize=2)
-def _unpacked(packed):
-    return Data(*pickle.loads(zlib.decompress(packed)))
+def _unpacked(sent):
+    return Data(*pickle.loads(zlib.decompress(sent)))
 
 
 _unpacking = threading.Lock()
 
 
-def _work(specs, packed, train, expected):
+def _work(specs, sent, train, expected):
     """On a worker: train a batch in one thread."""
     import distributed
     from distributed.worker import thread_state
@@ -185,11 +185,12 @@ def _work(specs, packed, train, expected):
     _compare(fingerprint(), expected, f"scheduler: worker {distributed.get_worker().address}")
     threadpoolctl.threadpool_limits(1, "blas")  # for good: restored, it would disturb the other threads
     with _unpacking:
-        data = _unpacked(packed)
-    tasks, key = distributed.get_worker().state.tasks, thread_state.key
+        data = _unpacked(sent)
+    worker, key = distributed.get_worker(), thread_state.key
 
     def advance(steps):
-        if key not in tasks or tasks[key].state == "cancelled":  # nobody waits for it any more
+        task = worker.state.tasks.get(key)  # nobody waits for it any more: the driver stopped, or the worker
+        if task is None or task.state == "cancelled" or worker.status.name in ("closing", "closed", "failed"):
             raise RuntimeError("cancelled")
 
     return train(specs, data, advance)

@@ -194,6 +194,9 @@ RULES |= {
         "a list of at least one package's name",
     ),
     "benchmark": (lambda v: isinstance(v, str) and v, "the path of a file from bsn bench --json"),
+    "scaling": (lambda v: isinstance(v, str) and v, "the path of a file from bsn bench --workers --json"),
+    "sweep": (lambda v: _integer(v, 1), "a whole number of nets from 1"),
+    "recorded_nets": (lambda v: _integer(v, 1), "a whole number from 1"),
     "rounds": (lambda v: _integer(v, 1), "a whole number from 1"),
     "steps": (
         lambda v: _integer(v, 2 * RECORD_EVERY) and v % RECORD_EVERY == 0,
