@@ -64,7 +64,7 @@ def connect(where):
     try:
         _check(client, where)
         yield client
-    except (distributed.CancelledError, distributed.comm.CommClosedError):
+    except (distributed.CancelledError, OSError):  # so are errors of the network
         raise InputError(
             f"scheduler {where}: the connection was lost; the nets trained until then are recorded: run "
             "again to train the others"

@@ -32,6 +32,7 @@ def run(specs, progress=training_progress):
     Nets that agree in all but learning rate, slopes and modes, and share a seed, see the same
     mini-batches and the same noise, so that settings are compared in pairs. A net's result depends on
     its own spec alone, to the last bit. Each core trains on its own; BSN_THREADS says on how many.
+    Where `bsn.cluster.address` names a scheduler, its workers train instead.
 
     Args:
         specs: a list of `bsn.Spec`, without repeats.
@@ -50,8 +51,8 @@ def run(specs, progress=training_progress):
         nets the record lacked.
 
     Raises:
-        InputError: no specs, or the same one twice, data that cannot be had, or a record that
-            cannot be read or written.
+        InputError: no specs, or the same one twice, data that cannot be had, a record that cannot be
+            read or written, or a cluster that does not answer or is lost; what came before is recorded.
     """
     specs = list(specs)
     if not specs:
