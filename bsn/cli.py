@@ -17,14 +17,14 @@ def main(arguments=None):
     except InputError as error:
         print(f"bsn: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("bsn: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(": ".join(["bsn: stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):  # one line, without the usage
-        self.exit(2, f"bsn: {message}; see '{self.prog} --help'\n")
+        self.exit(2, f"bsn: {InputError(message)}; see '{self.prog} --help'\n")
 
 
 def _parser():
@@ -48,7 +48,9 @@ def _parser():
         "--scheduler", metavar="ADDRESS",
         help="train on the workers of the Dask scheduler there (default: Dask's configuration, else here)",
     )  # fmt: skip
-    build.add_argument("--fresh", action="store_true", help="train anew what this build's record has, too")
+    build.add_argument(
+        "--fresh", action="store_true", help="run every chapter, and train what this build's record has, anew"
+    )
     build.set_defaults(function=_build)
     bench = commands.add_parser("bench", help="measure bsn.run beside what one would use instead")
     _add_data(bench)
@@ -63,11 +65,16 @@ def _parser():
     bench.set_defaults(function=_bench)
     kept = commands.add_parser("record", help="what is recorded of trained nets")
     kept.add_argument("--build", action="store_true", help="this build's record instead of the book's")
-    kept.add_argument("--csv", action="store_true", help="one line a net and experiment, as CSV")
-    kept.add_argument(
-        "--adopt", action="store_true", help="make this build's nets of the experiments the book's record"
+    one = kept.add_mutually_exclusive_group()
+    one.add_argument("--csv", action="store_true", help="one line a net and experiment, as CSV")
+    one.add_argument(
+        "--adopt",
+        nargs="?",
+        const="experiments",
+        choices=("experiments", "ranking"),
+        help="make this build's nets of the experiments, or of the ranking, the book's record",
     )
-    kept.add_argument(
+    one.add_argument(
         "--confirm",
         action="store_true",
         help="hold the book's verdicts against this build's nets at other seeds",
@@ -89,10 +96,20 @@ def _add_data(command):
     command.add_argument("--mnist-dir", metavar="DIR", help="folder with MNIST's four original files")
 
 
+def _name_mnist_folder(options):
+    if options.mnist_dir is not None:
+        check("mnist-dir", options.mnist_dir, where="--")
+        os.environ["BSN_MNIST_DIR"] = options.mnist_dir
+
+
 def _record(options):
     from bsn import experiments
 
-    if options.adopt:
+    if options.adopt == "ranking":
+        from bsn import ranking
+
+        print(ranking.adopt())
+    elif options.adopt:
         print(experiments.adopt())
     elif options.confirm:
         from bsn import verdicts
@@ -116,8 +133,7 @@ def _diff(options):
 def _bench(options):
     for name in ("rounds", "steps"):
         check(name, getattr(options, name), where="--")
-    if options.mnist_dir:
-        os.environ["BSN_MNIST_DIR"] = options.mnist_dir
+    _name_mnist_folder(options)
     from bsn.benchmark import report, scaling
 
     what = scaling if options.workers else report
@@ -130,8 +146,7 @@ def _build(options):
     from bsn import book, cluster
     from bsn.record import FRESH_VARIABLE
 
-    if options.mnist_dir:
-        os.environ["BSN_MNIST_DIR"] = options.mnist_dir
+    _name_mnist_folder(options)
     if options.scheduler is not None:
         os.environ[cluster.VARIABLE] = options.scheduler
     if options.fresh:

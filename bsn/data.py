@@ -6,6 +6,7 @@ cache, else from its download; `tensorflow_datasets` checks and decodes it in ea
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import io
@@ -15,16 +16,23 @@ import shutil
 import sys
 import tempfile
 import uuid
-import zipfile
 
 import numpy as np
 
+from bsn import files
 from bsn.errors import InputError
 from bsn.spec import check
 
 VALIDATION = 5_000  # of MNIST's 60,000 training images, the first in file order
 PARTS = ("train", "validation", "test")
 TFDS_VERSION = "3.0.1"
+COUNTS = {"train": 60_000, "test": 10_000}  # of the original files
+SHAPES = {
+    f"{split}_{what}": (count, *shape)
+    for split, count in COUNTS.items()
+    for what, shape in (("images", (28, 28, 1)), ("labels", ()))
+}
+MOST_CLASSES = 1000  # of a user's own data: beyond it, labels are mistakes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,6 +109,8 @@ def _arrays(path):
     """A user's own arrays; nothing in the file is executed."""
     parts = {}
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("not a file")
         with np.load(path, allow_pickle=False) as file:
             for part in PARTS:
                 images = np.asarray(file[f"{part}_images"], np.float32)
@@ -113,15 +123,17 @@ def _arrays(path):
                     or (parts[part][1] != labels).any()
                 ):
                     raise ValueError(f"{part}_labels are not one whole number an image")
-                if not ((images >= 0) & (images <= 1)).all() or labels.min() < 0:
-                    raise ValueError(f"{part}: images must lie in [0, 1] and labels start at 0")
+                if not ((images >= 0) & (images <= 1)).all():
+                    raise ValueError(f"{part}: images must lie in [0, 1]")
+                if labels.min() < 0 or labels.max() >= MOST_CLASSES:
+                    raise ValueError(f"{part}: labels must lie between 0 and {MOST_CLASSES - 1}")
     except FileNotFoundError:
         raise InputError(
             f"dataset: no file {path}; allowed: auto, mnist, digits or the path of an .npz file"
         ) from None
     except Exception as error:  # NumPy raises many kinds for a malformed file
         raise InputError(
-            f"dataset: {path} is not usable: {error}; see bsn.data.load for what it holds"
+            f"dataset: {path} is not usable: {str(error)[:200]}; see bsn.data.load for what it holds"
         ) from None
     if len({images.shape[1] for images, _ in parts.values()}) > 1:
         raise InputError(f"dataset: {path}: the parts' images differ in size; allowed: one size")
@@ -135,9 +147,13 @@ class _Unavailable(Exception):
 def _mnist():
     path = _decoded_mnist_path()
     try:
-        with np.load(path, allow_pickle=False) as file:
-            decoded = {name: file[name] for name in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # none yet, or damaged: checksums inside
+        with np.load(path, allow_pickle=False) as file:  # whose checksums tell damage
+            decoded = {name: file[name] for name in SHAPES}
+        if {name: array.shape for name, array in decoded.items()} != SHAPES:
+            raise ValueError
+    except Exception as error:  # NumPy raises many kinds for a damaged file
+        if not isinstance(error, FileNotFoundError):
+            print(f"bsn: {path} is damaged: MNIST is decoded anew", file=sys.stderr)
         decoded = _decode_mnist()
         _save(path, decoded)
     images, labels = _flat(decoded["train_images"], 255), decoded["train_labels"].astype(np.int32)
@@ -159,8 +175,11 @@ def _decoded_mnist_path():
     folder = os.environ.get("BSN_MNIST_DIR")
     if folder:
         digest = hashlib.sha256()
-        for path in sorted(pathlib.Path(folder).glob("*-ubyte.gz")):
-            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        try:
+            for path in sorted(filter(pathlib.Path.is_file, pathlib.Path(folder).glob("*-ubyte.gz"))):
+                digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise InputError(f"MNIST: cannot read {error.filename or folder}: {error.strerror}") from None
     else:
         prepared = _tfds_root() / "mnist" / TFDS_VERSION
         digest = hashlib.sha256(str(prepared.resolve() if prepared.exists() else uuid.uuid4()).encode())
@@ -169,15 +188,8 @@ def _decoded_mnist_path():
 
 def _save(path, arrays):
     """Write whole or not at all; a cache that cannot be written is only slower."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            try:
-                np.savez(file, **arrays)
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+    with contextlib.suppress(OSError), files.replaced(path) as file:
+        np.savez(file, **arrays)
 
 
 def _tfds_root():
@@ -197,8 +209,11 @@ def _decode_mnist():
     from tensorflow_datasets.core import hashing
 
     arrays = {}
-    for split in ("train", "test"):
-        whole = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+    for split in COUNTS:
+        try:
+            whole = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        except Exception as error:  # TensorFlow's or TFDS's
+            raise _damaged(builder.data_path, error) from None
         # TFDS stores examples by the hash of their number in the file: undo that
         hasher = hashing.Hasher(split)
         stored = sorted(range(len(whole["label"])), key=hasher.hash_key)
@@ -222,13 +237,21 @@ def _mnist_builder():
             root, manual = platformdirs.user_cache_path("bsn") / "tfds", folder
         else:
             root, manual = _tfds_root(), None
-        builder = tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=root)
+        try:
+            builder = tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=root)
+        except Exception as error:  # its descriptions of the data
+            raise _damaged(root / "mnist" / TFDS_VERSION, error) from None
         if not pathlib.Path(builder.data_path).exists():
             if not manual:
                 _check_reachable(builder)
             _prepare(tfds, root, manual)
             builder = tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=root)
     return builder
+
+
+def _damaged(folder, error):
+    reason = str(error)[:200]
+    return InputError(f"MNIST: {folder} is damaged: {reason}; remove that folder, and it is prepared anew")
 
 
 @contextlib.contextmanager
@@ -248,6 +271,8 @@ def _check_files(tfds, folder):
     for info in tfds.builder(f"mnist:{TFDS_VERSION}", data_dir="/nonexistent").url_infos.values():
         path = folder / info.filename
         try:
+            if path.exists() and not path.is_file():
+                raise OSError(errno.EINVAL, "not a file")
             found = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise InputError(
@@ -279,12 +304,14 @@ def _prepare(tfds, root, manual):
     failures = (OSError, download.DownloadError, wrong_sum, download.extractor.ExtractError)
     temporary = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix="preparing-", dir=root)
-        config = download.DownloadConfig(manual_dir=manual)
-        tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=temporary).download_and_prepare(download_config=config)
-        if not target.exists():  # or another process was first
-            os.rename(pathlib.Path(temporary) / "mnist" / TFDS_VERSION, target)
+        with files.workplace(root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = tempfile.mkdtemp(prefix=files.PREFIX, dir=root)
+            config = download.DownloadConfig(manual_dir=manual)
+            builder = tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=temporary)
+            builder.download_and_prepare(download_config=config)
+            if not target.exists():  # or another process was first
+                os.rename(pathlib.Path(temporary) / "mnist" / TFDS_VERSION, target)
     except failures as error:
         if target.exists():
             return

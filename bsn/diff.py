@@ -6,11 +6,10 @@ import pathlib
 import bs4
 import pandas as pd
 
-from bsn import verdicts
+from bsn import executed, verdicts
 from bsn.errors import InputError
 
 VERDICTS = {verdicts.AGREES, verdicts.DIFFERS, verdicts.HOLDS, verdicts.FAILS, verdicts.UNDECIDED}
-SKIPPED = "making"  # run times, which no two builds share
 TIME = "time"  # so begins the name of a table's column of run times
 GLUE = "application/papermill.record/"
 
@@ -30,7 +29,7 @@ def diff(first, second):
     """
     before, after = (results(folder) for folder in (first, second))
     lines = []
-    for chapter in sorted({*before, *after} - {SKIPPED}):
+    for chapter in sorted({*before, *after} - {executed.LAST}):  # run times, which no two builds share
         if chapter not in before or chapter not in after:
             lines.append(f"{chapter}: only in {second if chapter in after else first}")
             continue
@@ -42,16 +41,18 @@ def results(folder):
     """chapter -> what it says: {("text", key): value, ("table", n): cells, ("figure", n): DataFrame}."""
     import nbformat
 
-    paths = sorted((pathlib.Path(folder) / "executed").glob("*.ipynb"))
+    try:
+        paths = sorted((pathlib.Path(folder) / "executed").glob("*.ipynb"))
+    except (OSError, ValueError):  # no name of a folder
+        paths = []
     if not paths:
         raise InputError(f"diff: {folder} has no executed/*.ipynb; allowed: the folder of a build, as _build")
     found = {}
     for path in paths:
         try:
-            notebook = nbformat.read(path, as_version=4)
-        except (OSError, ValueError, KeyError, AttributeError, nbformat.ValidationError):
+            found[path.stem] = _said(nbformat.read(path, as_version=4))
+        except Exception:  # of many kinds, for what is malformed
             raise InputError(f"diff: {path} is not a notebook, or damaged") from None
-        found[path.stem] = _said(notebook)
     return found
 
 

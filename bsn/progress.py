@@ -59,10 +59,10 @@ def training_progress(total):
         close()
 
 
-def tell_cost(nets, core_seconds, trained):
-    """Leave in the notebook what its nets cost; the site puts it at the head of the page."""
+def tell_cost(nets, core_seconds, trained, keys=()):
+    """Leave in the notebook what its nets cost, for the head of its page, and their keys in the record."""
     if "ipykernel" in sys.modules:
         from IPython.display import display
 
-        cost = {"nets": nets, "core_seconds": core_seconds, "trained": trained}
+        cost = {"nets": nets, "core_seconds": core_seconds, "trained": trained, "keys": list(keys)}
         display({COST: cost}, raw=True)

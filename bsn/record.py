@@ -10,14 +10,13 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 import time
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bsn import environment
+from bsn import environment, files
 from bsn.errors import InputError
 from bsn.paths import BUILD
 
@@ -101,22 +100,11 @@ def add(where, made):
 def write(path, rows):
     """Write rows to one file, whole or not at all; its folder is made where it is missing."""
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    temporary = None
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
-        with os.fdopen(handle, "wb") as file:
+        with files.replaced(path) as file:
             pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = None
     except OSError as error:
         raise InputError(f"record: cannot write {path}: {error.strerror or error}") from None
-    finally:
-        if temporary:
-            os.unlink(temporary)
 
 
 def read(path):

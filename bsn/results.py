@@ -1,13 +1,12 @@
 """What a chapter does with its settings: train them, and hold the outcome against the post and the record."""
 
-import json
-import pathlib
+import contextlib
 
 import pandas as pd
 
-from bsn import data, experiments, record, training, verdicts
+from bsn import data, executed, experiments, record, training, verdicts
 from bsn.errors import InputError
-from bsn.paths import BOOK, EXECUTED
+from bsn.paths import EXECUTED
 from bsn.progress import tell_cost
 from bsn.spec import RULES, check, grid
 
@@ -46,7 +45,8 @@ def train(settings, seeds, dataset="auto", **common):
     curves = training.run(different)
     by_net = dict(tuple(curves.groupby("net")))
     seconds = curves.drop_duplicates("net").seconds
-    tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"])
+    keys = [record.key(spec, data.load(spec.dataset).checksum) for spec in different]
+    tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"], keys)
     curves = [
         by_net[different.index(spec)].assign(net=net, label=label)
         for net, (label, spec) in enumerate(zip(labels, specs))
@@ -63,15 +63,6 @@ def on_claims(*wanted):
     styled = shown.style.hide(axis="index").set_properties(["interval"], **{"white-space": "nowrap"})
     styled = styled.set_properties(["reading"], **{"min-width": "11em"})
     return styled.format({"effect": "{:+.4f}"})
-
-
-def book_file(parameter, name):
-    """The file that a chapter's parameter names: relative to here, or one of the book's own."""
-    check(parameter, name)
-    for path in (pathlib.Path(name), BOOK / name):
-        if path.is_file():
-            return path
-    raise InputError(f"{parameter}: no file {name}; allowed: a path, or the name of a file of the book")
 
 
 def published_numbers():
@@ -132,13 +123,15 @@ def against_published(curves, experiment):
 
 
 def chapter_times():
-    """How long each chapter of the last build ran: `chapter`, `data`, `profile`, `seconds`."""
+    """How long the last run of each chapter took: `chapter`, `data`, `profile`, `seconds`.
+
+    The chapter that tells it, which runs last, is not among them.
+    """
     rows = []
-    for path in sorted(EXECUTED.glob("*.ipynb")):
-        made = json.loads(path.read_text())["metadata"]
-        rows.append(
-            (path.stem, made["bsn"]["dataset"], made["bsn"]["profile"], made["papermill"]["duration"])
-        )
+    for name in sorted({path.stem for path in EXECUTED.glob("*.ipynb")} - {executed.LAST}):
+        with contextlib.suppress(InputError):  # damaged: the build says so
+            made = executed.read(name).metadata
+            rows.append((name, made.bsn["dataset"], made.bsn["profile"], made.papermill["duration"]))
     return pd.DataFrame(rows, columns=["chapter", "data", "profile", "seconds"])
 
 

@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import numbers
+import re
 
-from bsn.errors import InputError
+from bsn.errors import InputError, shown
 
 # What the training knows of the table in bsn.estimators; a test holds the names together. They are
 # repeated so that a spec can be checked without importing TensorFlow. Training tells the kinds apart:
@@ -30,43 +31,52 @@ MODES = ("stochastic", "deterministic")
 BATCH = 50  # examples a mini-batch (the post)
 RECORD_EVERY = 100  # steps between two points of a learning curve (the post)
 MAX_LAYERS = 8
+WIDEST = 10_000  # units of a layer
+MOST = 1_000_000  # of what is counted; beyond it, numbers are mistakes
+LONGEST = 1000  # entries of a list, characters of a name or path
 
 
-def _integer(value, low):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= low
+def _integer(value, low, high=MOST):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and low <= value <= high
+
+
+def _whole(low, high=MOST, more=""):
+    """A rule: whole numbers of a range."""
+    return lambda v: _integer(v, low, high), f"a whole number from {low} to {high}{more}"
 
 
 def _positive(value):
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value > 0
+    return number and math.isfinite(value) and 0 < value <= MOST
+
+
+def _text(value):
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and "\0" not in value
 
 
 def _widths(value):
     listed = isinstance(value, (list, tuple)) and 1 <= len(value) <= MAX_LAYERS
-    return listed and all(_integer(width, 1) for width in value)
+    return listed and all(_integer(width, 1, WIDEST) for width in value)
 
 
 # name -> (does a value pass?, what is allowed)
 RULES = {
     "estimator": (lambda v: v in ESTIMATORS, "one of " + ", ".join(ESTIMATORS)),
-    "learning_rate": (_positive, "a number above 0"),
-    "hidden": (_widths, f"a list of 1 to {MAX_LAYERS} layer widths, each a whole number from 1"),
-    "slope_rate": (_positive, "a number above 0 (1 keeps the slope constant)"),
+    "learning_rate": (_positive, f"a number above 0, up to {MOST}"),
+    "hidden": (_widths, f"a list of 1 to {MAX_LAYERS} layer widths, each a whole number from 1 to {WIDEST}"),
+    "slope_rate": (_positive, f"a number above 0, up to {MOST} (1 keeps the slope constant)"),
     "slope_in_training": (lambda v: isinstance(v, bool), "true or false"),
     "slope_in_evaluation": (lambda v: isinstance(v, bool), "true or false"),
     "train_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
     "eval_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
     "stable_loss": (lambda v: isinstance(v, bool), "true or false"),
     "zero_biases": (lambda v: isinstance(v, bool), "true or false"),
-    "dataset": (lambda v: isinstance(v, str) and v, "auto, mnist, digits or the path of an .npz file"),
+    "dataset": (_text, "auto, mnist, digits or the path of an .npz file"),
     "train_on": (lambda v: v in ("train", "validation"), "train or validation"),
     "evaluate_on": (lambda v: v in ("validation", "test"), "validation or test"),
-    "seed": (lambda v: _integer(v, 0) and v < 2**31, "a whole number from 0 to 2147483647"),
-    "epochs": (lambda v: _integer(v, 1), "a whole number from 1"),
-    "steps_per_epoch": (
-        lambda v: _integer(v, RECORD_EVERY + 1),
-        f"a whole number from {RECORD_EVERY + 1}, so that an epoch records a point",
-    ),
+    "seed": _whole(0, 2**31 - 1),
+    "epochs": _whole(1),
+    "steps_per_epoch": _whole(RECORD_EVERY + 1, more=", so that an epoch records a point"),
 }
 
 
@@ -75,10 +85,10 @@ def check(name, value, rule=None, where=""):
     passes, allowed = RULES[rule or name]
     try:
         good = passes(value)
-    except TypeError:  # an unhashable or otherwise alien value
+    except (TypeError, ValueError, OverflowError):  # an unhashable or otherwise alien value
         good = False
     if not good:
-        raise InputError(f"{where}{name} is {value!r}; allowed: {allowed}")
+        raise InputError(f"{where}{name} is {shown(value)}; allowed: {allowed}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,7 +186,10 @@ def grid(settings, seeds, **common):
 def _list_of(rule):
     passes = RULES[rule][0]
     return lambda v: (
-        isinstance(v, (list, tuple)) and len(v) > 0 and len(set(v)) == len(v) and all(map(passes, v))
+        isinstance(v, (list, tuple))
+        and 0 < len(v) <= LONGEST
+        and len(set(v)) == len(v)
+        and all(map(passes, v))
     )
 
 
@@ -188,47 +201,55 @@ def _depths(value):
 RULES |= {
     "level": (lambda v: _positive(v) and v < 1, "a number between 0 and 1"),
     "depths": (_depths, f"a list of different numbers of layers from 1 to {MAX_LAYERS}"),
-    "width": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "width": _whole(1, WIDEST),
     "packages": (
-        lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(isinstance(name, str) for name in v),
+        lambda v: (
+            isinstance(v, (list, tuple))
+            and 0 < len(v) <= LONGEST
+            and all(_text(name) and re.fullmatch(r"[\w.-]+", name) for name in v)
+        ),
         "a list of at least one package's name",
     ),
-    "benchmark": (lambda v: isinstance(v, str) and v, "the path of a file from bsn bench --json"),
-    "scaling": (lambda v: isinstance(v, str) and v, "the path of a file from bsn bench --workers --json"),
-    "sweep": (lambda v: _integer(v, 1), "a whole number of nets from 1"),
-    "recorded_nets": (lambda v: _integer(v, 1), "a whole number from 1"),
-    "rounds": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "mnist-dir": (_text, "a folder with MNIST's four original files"),
+    "benchmark": (_text, "the path of a file from bsn bench --json"),
+    "scaling": (_text, "the path of a file from bsn bench --workers --json"),
+    "sweep": _whole(1),
+    "recorded_nets": _whole(1),
+    "rounds": _whole(1),
     "steps": (
         lambda v: _integer(v, 2 * RECORD_EVERY) and v % RECORD_EVERY == 0,
-        f"a multiple of {RECORD_EVERY} from {2 * RECORD_EVERY}",
+        f"a multiple of {RECORD_EVERY} from {2 * RECORD_EVERY} to {MOST}",
     ),
-    "seeds": (_list_of("seed"), "a list of at least one seed, each a different " + RULES["seed"][1]),
+    "seeds": (_list_of("seed"), "a list of at least one seed, all different, each " + RULES["seed"][1]),
+    "estimators": (_list_of("estimator"), "a list of different ones of " + ", ".join(ESTIMATORS)),
+    "tune": (lambda v: isinstance(v, bool), "true or false"),
+    "tuning_seed": RULES["seed"],
     "learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
     "reinforce_learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
     "failing_learning_rate": RULES["learning_rate"],
     "failing_epochs": RULES["epochs"],
     "sigmoid_learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
-    "samples": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "samples": _whole(1),
     "slopes": (_list_of("slope_rate"), "a list of different numbers above 0"),
     "targets": (
         lambda v: RULES["learning_rates"][0](v) and all(t < 1 and t != 0.5 for t in v),
         "a list of different numbers between 0 and 1, none of them 0.5",
     ),
-    "descent_steps": (lambda v: _integer(v, 1), "a whole number from 1"),
-    "points": (lambda v: _integer(v, 2), "a whole number from 2"),
-    "problems": (lambda v: _integer(v, 2), "a whole number from 2"),
-    "units": (lambda v: _integer(v, 2) and v <= 6, "a whole number from 2 to 6"),
-    "layer_width": (lambda v: _integer(v, 1) and v <= 8, "a whole number from 1 to 8"),
+    "descent_steps": _whole(1),
+    "points": _whole(2),
+    "problems": _whole(2),
+    "units": _whole(2, 6),
+    "layer_width": _whole(1, 8),
     "net_seeds": (
         lambda v: _list_of("seed")(v) and len(v) > 1,
-        "a list of at least two seeds, each a different " + RULES["seed"][1],
+        "a list of at least two seeds, all different, each " + RULES["seed"][1],
     ),
     "checkpoints": (
         lambda v: _list_of("seed")(v) and list(v) == sorted(v),
         "a list of different numbers of steps from 0, in rising order",
     ),
-    "draws": (lambda v: _integer(v, 2), "a whole number from 2"),
-    "noises": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "draws": _whole(2),
+    "noises": _whole(1),
     "temperature": RULES["learning_rate"],
-    "tuning_steps": (lambda v: _integer(v, 1), "a whole number from 1"),
+    "tuning_steps": _whole(1),
 }

@@ -2,7 +2,7 @@
 
 import os
 
-from bsn.errors import InputError
+from bsn.errors import InputError, shown
 
 VARIABLE = "BSN_THREADS"
 
@@ -12,6 +12,6 @@ def thread_count():
     value = os.environ.get(VARIABLE)
     if value is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if not value.isdecimal() or int(value) < 1:
-        raise InputError(f"{VARIABLE} is {value!r}; allowed: a whole number from 1")
+    if not (value.isdecimal() and len(value) < 5 and int(value)):
+        raise InputError(f"{VARIABLE} is {shown(value)}; allowed: a whole number from 1 to 9999")
     return int(value)

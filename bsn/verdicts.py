@@ -8,13 +8,12 @@ when it straddles the border. All claims' intervals hold together with 95 % (Bon
 """
 
 import functools
-import os
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bsn import experiments
+from bsn import experiments, files
 from bsn.errors import InputError
 from bsn.paths import CLAIMS, ROOT, SECOND_SEEDS
 
@@ -191,9 +190,11 @@ def confirm():
     kept = pd.concat([table[columns] for table in tables])
     kept = kept.assign(first_seed=min(other), last_seed=max(other))
     both = pd.concat([table.assign(key=_keys(table)) for table in scorecard(second=kept)])
-    temporary = SECOND_SEEDS.with_suffix(".new")
-    kept.to_csv(temporary, index=False, float_format="%.6f")
-    os.replace(temporary, SECOND_SEEDS)
+    try:
+        with files.replaced(SECOND_SEEDS) as file:
+            kept.to_csv(file, index=False, float_format="%.6f")
+    except OSError as error:
+        raise InputError(f"verdicts: cannot write {SECOND_SEEDS}: {error.strerror or error}") from None
     same = (~both.flips).sum()
     lines = [f"{same} of {len(both)} verdicts are the same at the seeds {min(other)} to {max(other)}"]
     lines += [f"not the same: {row.key}: {row.second}" for row in both[both.flips].itertuples()]

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -95,3 +96,29 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+PLAYGROUND_THEME = """
+html { color: #222832; background: #fff; font: 16px/1.65 sans-serif; --pst-color-text-base: #222832;
+  --pst-color-text-muted: #48566b; --pst-color-border: #d1d5da; --pst-color-surface: #f3f4f5;
+  --pst-color-background: #fff; color-scheme: light }
+html[data-theme=dark] { color: #ced6dd; background: #121212; --pst-color-text-base: #ced6dd;
+  --pst-color-text-muted: #9ca4af; --pst-color-border: #48566b; --pst-color-surface: #29313d;
+  --pst-color-background: #121212; color-scheme: dark }
+"""
+
+
+@pytest.fixture(scope="session")
+def playground(tmp_path_factory):
+    """The page's raw block alone, in the theme's colours: it needs no build of the site."""
+    folder = tmp_path_factory.mktemp("playground")
+    shutil.copytree(ROOT / "book" / "_static", folder / "_static")
+    block = re.search(r"```\{raw\} html\n(.*?)```", (ROOT / "book" / "playground.md").read_text(), re.S)[1]
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Playground</title>'
+    )
+    (folder / "page.html").write_text(
+        f'<!doctype html><html lang="en"><head>{head}<style>{PLAYGROUND_THEME}</style></head>'
+        f'<body><main><h1>Playground</h1>{block}<h2 id="more">More</h2></main></body></html>'
+    )
+    return (folder / "page.html").as_uri()

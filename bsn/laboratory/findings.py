@@ -54,19 +54,25 @@ def error(frame, budget=1):
     return bias(frame) ** 2 + frame.deviation**2 * frame.evaluations / budget
 
 
-def _typical(values, repeats):
-    """Geometric mean over each repeat's points, then over repeats, with Student's interval: three numbers."""
+def _typical(values, repeats, together):
+    """Geometric mean over each repeat's points, then over repeats, with Student's interval: three numbers.
+
+    So many such intervals hold `together` with the probability `LEVEL` (Bonferroni).
+    """
     if (values <= ROUNDING**2).all():
         return 0.0, 0.0, 0.0
     logs = np.log(values).groupby(repeats).mean()
-    return tuple(np.exp([logs.mean(), *verdicts.mean_interval(logs, LEVEL)]))
+    return tuple(np.exp([logs.mean(), *verdicts.mean_interval(logs, 1 - (1 - LEVEL) / together)]))
 
 
 def ranking(frame, repeat, budget=1):
-    """A row an estimator, the best first: error at the budget with its interval, and what it is made of."""
-    rows = {}
+    """A row an estimator, the best first: error at the budget, and what it is made of.
+
+    The errors' intervals, `low` to `high`, hold together.
+    """
+    rows, together = {}, frame.estimator.nunique()
     for name, part in frame.groupby("estimator", sort=False):
-        value, low, high = _typical(error(part, budget), part[repeat])
+        value, low, high = _typical(error(part, budget), part[repeat], together)
         rows[name] = {"error": value, "low": low, "high": high, "bias": bias(part).mean()}
         rows[name] |= part[["deviation", "cosine", "evaluations", "microseconds"]].mean().to_dict()
     return pd.DataFrame.from_dict(rows, orient="index").sort_values("error", kind="stable")
@@ -91,8 +97,8 @@ def compare(frame, where, repeat=None):
     Args:
         frame: from `measure_all`; where: the setting's name.
         repeat: column of independent repetitions. The verdict then rests on the geometric mean of the ratio
-            and its interval; without it on the median, the least and the greatest ratio of all points, and
-            where they differ it says at how many the ordering holds.
+            and its interval, all of which hold together; without it on the median, the least and the
+            greatest ratio of all points, and where they differ it says at how many the ordering holds.
     """
     rows = []
     at = [column for column in ("target", "step", "problem", "net") if column in frame]
@@ -101,7 +107,7 @@ def compare(frame, where, repeat=None):
         one, other = (bias(part) if what == "bias" else part.deviation**2 for part in parts)
         ratio = (one.mask(one < ROUNDING, 0.0) / other).dropna()
         if repeat:
-            typical, low, high = _typical(ratio, ratio.index.get_level_values(repeat))
+            typical, low, high = _typical(ratio, ratio.index.get_level_values(repeat), len(ORDERINGS))
         else:
             typical, low, high = ratio.median(), ratio.min(), ratio.max()
         if (low, high) != (0, 0) and low <= 1 + ROUNDING < high:

@@ -7,21 +7,22 @@ import subprocess
 import sys
 import sysconfig
 
-from bsn import theme
+from bsn import executed, files, leash, theme
 from bsn.data import dataset_title
-from bsn.paths import BOOK, BUILD, CONFIG, EXECUTED, ROOT, SITE, TOC
+from bsn.errors import InputError
+from bsn.paths import BOOK, CONFIG, ROOT, SITE, TOC
 from bsn.site import light, pages
 
-SOURCE = BUILD / "book"
 STATIC = "_static"
 
 
-def build(chapters, failures):
-    """Build the site from the last executed notebooks, warnings as errors.
+def build(chapters, failures, scratch, held):
+    """Build the site from the last executed notebooks, warnings as errors; the old one stays until it stands.
 
     Args:
         chapters: name -> path of the clean notebooks.
         failures: names of chapters whose last run failed.
+        scratch: a folder for what is not kept; held: a `bsn.leash.leash`.
 
     Returns:
         The exit status, 0 or 1.
@@ -29,54 +30,68 @@ def build(chapters, failures):
     import nbformat
     import yaml
 
-    shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(BOOK, SOURCE, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml", STATIC))
-    (SOURCE / "_themes").mkdir()
-    (SOURCE / "_themes" / "figures.css").write_text(theme.css())
-    executed, files, known = {}, {}, repository()
+    source = scratch / "book"
+    shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "_toc.yml", STATIC))
+    (source / "_themes").mkdir()
+    (source / "_themes" / "figures.css").write_text(theme.css())
+    results, more, known = {}, {}, repository()
     for name, path in chapters.items():
-        made = EXECUTED / f"{name}.ipynb"
-        files[f"{pages.DOWNLOADS}/{name}.ipynb"] = path.read_text()
-        if made.exists():
-            executed[name] = nbformat.read(made, as_version=4)
-            notebook, more = pages.page(executed[name], name, known and known[0])
-            files |= more
-            files[f"{pages.DOWNLOADS}/{name}-executed.ipynb"] = made.read_text()
+        made = _executed(name)
+        more[f"{pages.DOWNLOADS}/{name}.ipynb"] = path.read_text()
+        if made:
+            results[name] = made
+            notebook, data = pages.page(made, name, known and known[0])
+            more |= data
+            more[f"{pages.DOWNLOADS}/{name}-executed.ipynb"] = executed.path(name).read_text()
         else:
             notebook = pages.without_results(nbformat.read(path, as_version=4))
-        nbformat.write(notebook, SOURCE / f"{name}.ipynb")
+        nbformat.write(notebook, source / f"{name}.ipynb")
     config = yaml.safe_load(CONFIG.read_text())
-    notice = _notice(executed, failures)
+    notice = _notice(results, failures)
     if notice:
         config["html"]["announcement"] = notice
     # not within the source folder, where Jupyter Book would load every script on every page
     config["sphinx"]["config"]["html_static_path"] = [str(BOOK / STATIC), "_themes"]
     if known:
         add_launch_buttons(config, *known)
-    written = SOURCE / "_config.yml"
+    written = source / "_config.yml"
     written.write_text(yaml.safe_dump(config))
     print("bsn: building the site ...", file=sys.stderr)
-    arguments = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(SOURCE)]
-    arguments += ["--config", str(written), "--toc", str(TOC), "--path-output", str(ROOT)]
-    shutil.rmtree(SITE, ignore_errors=True)
-    ran = subprocess.run(
-        [*arguments, "-W", "-n", "--keep-going", "--all", "-q"], capture_output=True, text=True
-    )
-    if ran.returncode or not (SITE / "index.html").exists():
+    arguments = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(source)]
+    arguments += ["--config", str(written), "--toc", str(TOC), "--path-output", str(scratch)]
+    arguments += ["-W", "-n", "--keep-going", "--all", "-q"]
+    ran = leash.run(arguments, held, env={**os.environ, "TMPDIR": str(scratch)})
+    made = scratch / "_build" / "html"
+    if ran.returncode or not (made / "index.html").exists():
+        full = files.full_disk(ran.stdout + ran.stderr)
+        if full:
+            raise InputError(f"build: cannot write {made}: {full}; the last site and all results are kept")
         print(ran.stdout + ran.stderr, file=sys.stderr)
         print("bsn: the site was not built; the warnings above say why", file=sys.stderr)
         return 1
-    for name, text in files.items():
-        (SITE / name).parent.mkdir(exist_ok=True)
-        (SITE / name).write_text(text)
-    light.lighten(SITE)
+    for name, text in more.items():
+        (made / name).parent.mkdir(exist_ok=True)
+        (made / name).write_text(text)
+    light.lighten(made)
+    if SITE.exists():
+        os.rename(SITE, scratch / "last")
+    os.rename(made, SITE)
     return 0
 
 
-def _notice(executed, failures):
+def _executed(name):
+    """A chapter's executed notebook, or None where it has none that can be used, which is said."""
+    try:
+        return executed.read(name)
+    except InputError as error:
+        print(f"bsn: {error}: the page of {name} says that it has no results", file=sys.stderr)
+        return None
+
+
+def _notice(results, failures):
     """What every page must say of how this site's pages came about, or None."""
     made = {}
-    for name, notebook in executed.items():
+    for name, notebook in results.items():
         made.setdefault(tuple(notebook.metadata.bsn[key] for key in ("dataset", "profile")), []).append(name)
     notes = []
     for (dataset, profile), names in made.items():

@@ -22,7 +22,8 @@ def lighten(site):
     unused = ["scripts/fontawesome.js", "sphinx-thebe.js", "sphinx-thebe.css"]
     if not any(re.search(r'class="[^"]*\bsd-', text) for text in pages.values()):
         unused += ["sphinx-design.min.css", "design-tabs.js"]  # cards and tabs, which no page has
-    for path in [*static.rglob("*.map"), *(static / name for name in unused)]:
+    left = [site / ".buildinfo", *static.rglob("*.map")]  # the first depends on where the checkout lies
+    for path in [*left, *(static / name for name in unused)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(static / "locales", ignore_errors=True)
     drop = "|".join(map(re.escape, unused))

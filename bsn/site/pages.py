@@ -51,10 +51,10 @@ def _head(executed, name, spent, address):
     nets, cost = sum(one["nets"] for one in spent), sum(one["core_seconds"] for one in spent)
     if nets:
         trained = sum(one["trained"] for one in spent)
-        run = f"To train from nothing: about {_time(cost / 2)} on two cores. This run: {_time(seconds)}, "
-        run += f"with {trained} trained and {nets - trained} found in this build's record."
+        run = f"To train from nothing: about {_time(cost / 2)} on two cores. The run shown: {_time(seconds)}"
+        run += f", with {trained} trained and {nets - trained} found in this build's record."
     else:
-        run = f"This run: {_time(seconds)}; no nets are trained here."
+        run = f"The run shown: {_time(seconds)}; no nets are trained here."
     links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>notebook</a>']
     links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>with its results</a>')
     text = f"{html.escape(run)} Download: {', '.join(links)}."

@@ -1,0 +1,164 @@
+"""Building again: what has not changed is not run again, and what has is run and named."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import run_bsn
+
+NAME = "experiment_0"
+WITHOUT_SITE = "from bsn import cli, site; site.build = lambda *_: 0; raise SystemExit(cli.main({}))"
+
+
+@pytest.fixture(scope="module")
+def built(smoke, tmp_path_factory):
+    """A copy of the checkout with its smoke build."""
+    ran, checkout = smoke
+    assert ran.returncode == 0, ran.stderr
+    copy = tmp_path_factory.mktemp("again") / "copy"
+    shutil.copytree(checkout, copy, copy_function=shutil.copy2)
+    return copy
+
+
+def again(copy, *arguments, chapters=(NAME,), **environment):
+    """Build chapters again, without the site; returns the finished process."""
+    arguments = ["build", "--profile", "smoke", "--chapter", *chapters, *arguments]
+    code = WITHOUT_SITE.format(arguments)
+    env = {**os.environ, "PYTHONPATH": str(copy), "BSN_RECORD": str(copy / "_build/record"), **environment}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=copy, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+    return ran
+
+
+def result(copy, name=NAME):
+    return copy / "_build" / "executed" / f"{name}.ipynb"
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_nothing_is_run_again_and_the_site_is_the_same(built):
+    executed = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in result(built).parent.iterdir()}
+    site = contents(built / "_build" / "html")
+    ran = run_bsn(
+        "build",
+        "--profile",
+        "smoke",
+        cwd=built,
+        PYTHONPATH=str(built),
+        BSN_RECORD=str(built / "_build/record"),
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count(" unchanged\n") == len(executed) and " done " not in ran.stderr
+    assert executed == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in executed}
+    assert contents(built / "_build" / "html") == site
+
+
+def _edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def _comment(path):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].source += "\n# nothing else"
+    nbformat.write(notebook, path)
+
+
+CHANGES = {
+    "notebook": lambda copy: _comment(copy / "book" / f"{NAME}.ipynb"),
+    "code": lambda copy: _edit(copy / "bsn" / "theme.py", '"""', '"""  '),
+    "book's files": lambda copy: _edit(copy / "book" / "claim_titles.csv", "\n", "\n\n"),
+    "this build's record": lambda copy: shutil.rmtree(copy / "_build" / "record"),
+}
+
+
+@pytest.mark.parametrize("part", CHANGES)
+def test_a_change_of_what_determines_a_chapter_runs_it_again(built, part):
+    again(built)
+    before = result(built).stat().st_mtime_ns
+    CHANGES[part](built)
+    ran = again(built)
+    assert f"[1/1] {NAME} done (" in ran.stderr and f" s, {part} changed)" in ran.stderr
+    assert result(built).stat().st_mtime_ns > before
+    assert f"[1/1] {NAME} unchanged" in again(built).stderr
+
+
+def test_another_parameter_or_data_set_runs_it_again(built, tmp_path):
+    again(built)
+    assert "parameters changed)" in again(built, "-p", "epochs", "2").stderr
+    assert f"{NAME} unchanged" in again(built, "-p", "epochs", "2").stderr
+    assert "parameters changed)" in again(built).stderr
+    digits = "import numpy as np; from bsn import data; d = data.load('digits').parts; np.savez('mine.npz', "
+    digits += "**{f'{p}_{k}': a for p in d for k, a in zip(('images', 'labels'), d[p])})"
+    subprocess.run([sys.executable, "-c", digits], cwd=built, check=True)
+    assert "parameters changed)" in again(built, "--dataset", "mine.npz").stderr
+    _edit_array(built / "mine.npz")
+    assert "parameters, data changed)" in again(built, "--dataset", "mine.npz").stderr
+    again(built)
+
+
+def _edit_array(path):
+    import numpy as np
+
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["train_images"][0, 0] = 0.5
+    np.savez(path, **arrays)
+
+
+def _change_a_number(path):
+    made = json.loads(path.read_text())
+    made["metadata"]["papermill"]["duration"] += 1
+    path.write_text(json.dumps(made))
+
+
+DAMAGES = {
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "empty": lambda path: path.write_bytes(b""),
+    "edited": _change_a_number,
+    "not text": lambda path: path.write_bytes(b"\xff" + path.read_bytes()[1:]),
+    "another program's": lambda path: nbformat.write(nbformat.v4.new_notebook(), path),
+    "nothing of the kind": lambda path: path.write_text("[" * 100000),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_result_is_named_and_run_anew(built, how):
+    again(built)
+    DAMAGES[how](result(built))
+    ran = again(built)
+    [line] = [line for line in ran.stderr.splitlines() if "is damaged, or was changed" in line]
+    assert line.startswith(f"bsn: _build/executed/{NAME}.ipynb ") and "run anew" in line
+    assert " s, was damaged)" in ran.stderr
+    assert f"{NAME} unchanged" in again(built).stderr
+
+
+def test_a_damaged_result_of_a_chapter_not_chosen_is_not_shown(built):
+    """Its page says that it has no results; the chapter about run times leaves it out."""
+    whole = result(built).read_bytes()
+    _change_a_number(result(built))
+    try:
+        ran = run_bsn(
+            "build", "--profile", "smoke", "--chapter", "making", cwd=built, PYTHONPATH=str(built)
+        )  # fmt: skip
+    finally:
+        result(built).write_bytes(whole)
+    assert ran.returncode == 0, ran.stderr
+    assert f"_build/executed/{NAME}.ipynb is damaged" in ran.stderr and "Traceback" not in ran.stderr
+    assert "making done (" in ran.stderr and "other chapters" in ran.stderr
+    assert "has not been run" in (built / "_build" / "html" / f"{NAME}.html").read_text()
+
+
+def test_fresh_runs_it_again(built):
+    again(built)
+    before = result(built).stat().st_mtime_ns
+    assert "unchanged" not in again(built, "--fresh").stderr
+    assert result(built).stat().st_mtime_ns > before
