@@ -234,7 +234,7 @@ def test_a_run_that_is_stopped_leaves_the_workers_idle(shared_cluster, on):
     on(shared_cluster.address)
 
     def wait(client, busy):
-        deadline = time.time() + 30
+        deadline = time.time() + 120
         while set(client.run(lambda dask_worker: dask_worker.state.executing_count).values()) != {busy}:
             assert time.time() < deadline
             time.sleep(0.1)
@@ -242,14 +242,20 @@ def test_a_run_that_is_stopped_leaves_the_workers_idle(shared_cluster, on):
     with shared_cluster.client() as client:
 
         def stop_when_busy():
-            wait(client, 1)
-            os.kill(os.getpid(), signal.SIGINT)
+            try:
+                wait(client, 1)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
 
         stopper = threading.Thread(target=stop_when_busy)
-        stopper.start()
-        with pytest.raises(KeyboardInterrupt):
-            run(specs(range(4), **LONG | dict(epochs=1000)))
-        stopper.join()
+        usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+        try:
+            stopper.start()
+            with pytest.raises(KeyboardInterrupt):
+                run(specs(range(4), **LONG | dict(epochs=1000)))
+        finally:
+            stopper.join()
+            signal.signal(signal.SIGINT, usual)
         wait(client, 0)
         assert not any(client.processing().values())
 
