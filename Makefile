@@ -37,5 +37,5 @@ $(READY): requirements.txt pyproject.toml | $(VENV)/bin/uv
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
-	@BSN_RECORD= $(VENV)/bin/python -c 'import bsn; bsn.run([bsn.Spec(estimator="sigmoid", learning_rate=1, dataset="digits", epochs=1)])'
+	@BSN_RECORD= BSN_SCHEDULER= $(VENV)/bin/python -c 'import bsn; bsn.run([bsn.Spec(estimator="sigmoid", learning_rate=1, dataset="digits", epochs=1)])'
 	@touch $@

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from bsn import cluster
 from bsn.errors import InputError, shown
 from bsn.paths import BOOK, BUILD, SITE, TOC
 from bsn.spec import RULES, check
@@ -10,7 +11,7 @@ from bsn.spec import RULES, check
 SHORT = {
     "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200,
     "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40, "tuning_steps": 10,
-    "tune": True, "vae_steps": 200,
+    "tune": True, "vae_steps": 200, "recorded_nets": 50,
 }  # fmt: skip
 PROFILES = {
     "smoke": {"dataset": "digits", "seeds": [1], **SHORT},
@@ -48,8 +49,9 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
         0, or 1 where a chapter or the site failed.
 
     Raises:
-        InputError: an unknown chapter, parameter or value, data that cannot be had, or another build at
-            work here: nothing has been run or written then. Or a full disk: what was done before is kept.
+        InputError: an unknown chapter, parameter or value, data that cannot be had, a cluster that does
+            not answer, or another build at work here: nothing has been run or written then. Or a full disk:
+            what was done before is kept.
     """
     from bsn import executed, files, leash, runner, site
 
@@ -63,6 +65,8 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
     dataset = _resolve(PROFILES[profile].get("dataset", dataset) if dataset == "auto" else dataset)
     for name, values in settings.items():
         values |= {"dataset": dataset} if "dataset" in declared[name] else {}
+    if cluster.address():
+        cluster.announce(cluster.address())
     try:
         with files.alone(BUILD, f"another build is at work in {BUILD}; wait until it has ended") as scratch:
             missing = [name for name in known if name not in chosen and not executed.path(name).exists()]
@@ -91,6 +95,8 @@ def _settings(declared, profile, parameters):
     """
     import yaml
 
+    from bsn.benchmark import kept
+
     allowed = sorted({key for keys in declared.values() for key in keys} - {"dataset"})
     given = {}
     for key, text in parameters:
@@ -103,10 +109,8 @@ def _settings(declared, profile, parameters):
             raise InputError(f"-p {key} {shown(text)} is not YAML; allowed: {RULES[key][1]}") from None
     for key, value in given.items():
         check(key, value, where="-p: ")
-        if key == "benchmark":
-            from bsn.benchmark import kept
-
-            kept.read(value)
+        if key in kept.REPORTS:
+            kept.read(value, key)
     wanted = {**PROFILES[profile], **given}
     return {
         name: {key: value for key, value in wanted.items() if key in keys and key != "dataset"}

@@ -45,6 +45,10 @@ def _parser():
         help="set a parameter of the chapters chosen, its value in YAML; repeatable",
     )  # fmt: skip
     build.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="train on the workers of the Dask scheduler there (default: Dask's configuration, else here)",
+    )  # fmt: skip
+    build.add_argument(
         "--fresh", action="store_true", help="run every chapter, and train what this build's record has, anew"
     )
     build.set_defaults(function=_build)
@@ -53,6 +57,9 @@ def _parser():
     bench.add_argument("--rounds", type=int, default=5, help="turns of every contestant (default: 5)")
     bench.add_argument(
         "--steps", type=int, default=1000, help="mini-batches a turn, at least (default: 1000)"
+    )
+    bench.add_argument(
+        "--workers", action="store_true", help="measure how training scales over Dask workers here, instead"
     )
     bench.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     bench.set_defaults(function=_bench)
@@ -127,18 +134,21 @@ def _bench(options):
     for name in ("rounds", "steps"):
         check(name, getattr(options, name), where="--")
     _name_mnist_folder(options)
-    from bsn.benchmark import report
+    from bsn.benchmark import report, scaling
 
-    measured = report.measure(options.dataset, options.rounds, options.steps)
-    print(json.dumps(measured, indent=1) if options.json else report.table(measured))
+    what = scaling if options.workers else report
+    measured = what.measure(options.dataset, options.rounds, options.steps)
+    print(json.dumps(measured, indent=1) if options.json else what.table(measured))
     return 0
 
 
 def _build(options):
-    from bsn import book
+    from bsn import book, cluster
     from bsn.record import FRESH_VARIABLE
 
     _name_mnist_folder(options)
+    if options.scheduler is not None:
+        os.environ[cluster.VARIABLE] = options.scheduler
     if options.fresh:
         os.environ[FRESH_VARIABLE] = "1"
     return book.build(options.profile, options.dataset, options.chapter, options.parameters)

@@ -15,15 +15,16 @@ from bsn import files
 SOURCES = ("compiled.py", "spec.py", "sparse.py", "units.py", "network.py", "steps.py")
 
 
-def _sources():
+def source_digest(names):
+    """A hash of files of this package, as they are now."""
     here = pathlib.Path(__file__).parent
-    return hashlib.sha256(b"".join((here / name).read_bytes() for name in SOURCES))
+    return hashlib.sha256(b"".join((here / name).read_bytes() for name in names)).hexdigest()[:12]
 
 
 # Numba keeps what it compiled of a file until that file changes, and overlooks changes in others whose
 # functions and constants it built in: hence a folder for each state of them all
 _parent = numba.config.CACHE_DIR or platformdirs.user_cache_path("bsn") / "numba"
-FOLDER = pathlib.Path(_parent) / _sources().hexdigest()[:12]
+FOLDER = pathlib.Path(_parent) / source_digest(SOURCES)
 numba.config.CACHE_DIR = str(FOLDER)
 
 

@@ -25,6 +25,7 @@ FORMAT = 2
 ADDED = {"zero_biases": False}  # fields since format 1; what they are in older nets, which keep their keys
 FOLDER_VARIABLE = "BSN_RECORD"  # a folder in place of the build's; empty: no record
 FRESH_VARIABLE = "BSN_FRESH"  # not empty: train everything anew
+COMPUTED_WITH = ["bsn", "numba", "numpy", "scipy"]
 
 SCHEMA = pa.schema(
     [("key", pa.string()), ("semantics", pa.int64()), ("data", pa.string()), ("dataset", pa.string())]
@@ -73,7 +74,7 @@ def row(spec, data, points, diverged_step, seconds):
         "seconds": float(seconds),
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{environment.processor()}, {platform.system()}",
-        "versions": json.dumps(environment.versions(["bsn", "numba", "numpy", "scipy"])),
+        "versions": json.dumps(environment.versions(COMPUTED_WITH)),
         "after_epoch": after_epoch,
         "step": step,
         "metric": metric,

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from bsn import compiled, executed, files, record, threads
+from bsn import cluster, compiled, executed, files, record, threads
 from bsn.errors import InputError
 from bsn.paths import ROOT
 from bsn.progress import FILE_VARIABLE
@@ -36,6 +36,7 @@ def run(chosen, declared, given, dataset, profile, scratch, held):
     facts = {"dataset": os.path.basename(dataset), "profile": profile}
     around = executed.surroundings(dataset)
     failures, started = {}, time.time()
+    jobs = cluster.CHAPTERS if cluster.address() else JOBS
 
     def start(names):
         wanted = {}
@@ -46,13 +47,13 @@ def run(chosen, declared, given, dataset, profile, scratch, held):
                 overview.finished(name, "unchanged")
             else:
                 wanted[name] = why, {**facts, "fingerprint": parts}
-        more = scratch, held, min(JOBS, len(wanted))
+        more = scratch, held, min(jobs, len(wanted))
         return {
             pool.submit(_run_one, name, chosen[name], given[name], kept, *more): (name, why)
             for name, (why, kept) in wanted.items()
         }
 
-    pool = concurrent.futures.ThreadPoolExecutor(JOBS)
+    pool = concurrent.futures.ThreadPoolExecutor(jobs)
     with _Overview(len(chosen), scratch) as overview:
         try:
             longest = sorted(set(chosen) - {executed.LAST}, key=lambda name: -_expected_seconds(chosen[name]))

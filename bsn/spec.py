@@ -216,6 +216,9 @@ RULES |= {
     ),
     "mnist-dir": (_text, "a folder with MNIST's four original files"),
     "benchmark": (_text, "the path of a file from bsn bench --json"),
+    "scaling": (_text, "the path of a file from bsn bench --workers --json"),
+    "sweep": _whole(1),
+    "recorded_nets": _whole(1),
     "rounds": _whole(1),
     "steps": (
         lambda v: _integer(v, 2 * RECORD_EVERY) and v % RECORD_EVERY == 0,

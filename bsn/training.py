@@ -12,8 +12,8 @@ import typing
 import numpy as np
 import threadpoolctl
 
+from bsn import cluster, network, record, sparse, steps, units
 from bsn import data as datasets
-from bsn import network, record, sparse, steps, units
 from bsn.errors import InputError
 from bsn.progress import training_progress
 from bsn.spec import BATCH, RECORD_EVERY, SEVERAL_PASSES
@@ -32,6 +32,7 @@ def run(specs, progress=training_progress):
     Nets that agree in all but learning rate, slopes and modes, and share a seed, see the same
     mini-batches and the same noise, so that settings are compared in pairs. A net's result depends on
     its own spec alone, to the last bit. Each core trains on its own; BSN_THREADS says on how many.
+    Where `bsn.cluster.address` names a scheduler, its workers train instead.
 
     Args:
         specs: a list of `bsn.Spec`, without repeats.
@@ -50,8 +51,8 @@ def run(specs, progress=training_progress):
         nets the record lacked.
 
     Raises:
-        InputError: no specs, or the same one twice, data that cannot be had, or a record that
-            cannot be read or written.
+        InputError: no specs, or the same one twice, data that cannot be had, a record that cannot be
+            read or written, or a cluster that does not answer or is lost; what came before is recorded.
     """
     specs = list(specs)
     if not specs:
@@ -74,17 +75,35 @@ def run(specs, progress=training_progress):
 
 
 def train(specs, progress=training_progress):
-    """Train nets on every core, whatever the record has; yields a `bsn.record.row` a net, as it is done."""
+    """Train nets, whatever the record has; yields a `bsn.record.row` a net, as it is done.
+
+    On the Dask cluster that `bsn.cluster.address` names, or else on every core of this machine.
+    """
     if not specs:
         return
+    where = cluster.address()
+    with progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)) as show:
+        yield from _train_on_cluster(specs, show, where) if where else _train_here(specs, show)
+
+
+def _train_on_cluster(specs, show, where):
+    with cluster.connect(where) as client:
+        groups = side_by_side(specs, cluster.thread_count(client))
+        batches = [[specs[net] for net in nets] for nets in groups]
+        sent = [(batch, datasets.load(batch[0].dataset)) for batch in batches]
+        for rows in cluster.results(client, train_together, sent):
+            show(sum(made["epochs"] * made["steps_per_epoch"] for made in rows))
+            yield from rows
+
+
+def _train_here(specs, show):
     for spec in specs:
         for part in (spec.train_on, spec.evaluate_on):
-            load_part(spec.dataset, part)  # before the threads, so that none does it twice
+            load_part(datasets.load(spec.dataset), part)  # before the threads, so that none does it twice
     stopped = threading.Event()
     lock = threading.Lock()
     threads = thread_count()
     with (
-        progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)) as show,
         threadpoolctl.threadpool_limits(1, "blas"),
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
     ):
@@ -95,9 +114,9 @@ def train(specs, progress=training_progress):
             with lock:
                 show(steps)
 
+        batches = [[specs[net] for net in nets] for nets in side_by_side(specs, threads)]
         tasks = [
-            pool.submit(_train_together, [specs[net] for net in nets], advance)
-            for nets in side_by_side(specs, threads)
+            pool.submit(train_together, batch, datasets.load(batch[0].dataset), advance) for batch in batches
         ]
         try:
             for task in concurrent.futures.as_completed(tasks):
@@ -149,35 +168,41 @@ class Part(typing.NamedTuple):
 
 
 @functools.lru_cache(maxsize=6)
-def load_part(dataset, part):
-    data = datasets.load(dataset)
+def load_part(data, part):
     images, labels = data.parts[part]
     return Part(sparse.rows(images), labels, images.shape[1], data)
 
 
-def _train_together(specs, advance):
-    """Train nets of one batch key, side by side."""
+def train_together(specs, data, advance):
+    """Train nets of one batch key, side by side, in this thread.
+
+    Args:
+        specs: the nets'; data: their `bsn.data.Data`.
+        advance: called with each number of net-steps just done; what it raises ends the training.
+
+    Returns:
+        A `bsn.record.row` for each.
+    """
     started = time.perf_counter()
-    points, diverged = _learning_curves(specs, advance)
+    points, diverged = _learning_curves(specs, data, advance)
     seconds = (time.perf_counter() - started) / len(specs)
-    data = load_part(specs[0].dataset, specs[0].train_on).source
     return [
         record.row(spec, data, [(*point, values[i]) for *point, values in points], diverged[i], seconds)
         for i, spec in enumerate(specs)
     ]
 
 
-def _learning_curves(specs, advance):
+def _learning_curves(specs, data, advance):
     """The points of nets of one batch key, (epochs completed, steps, metric, values [R]); diverged [R]."""
     common, nets = specs[0], len(specs)
-    data, evaluated = (load_part(common.dataset, part) for part in (common.train_on, common.evaluate_on))
-    widths = np.array([*common.hidden, data.source.classes])
+    trained, evaluated = (load_part(data, part) for part in (common.train_on, common.evaluate_on))
+    widths = np.array([*common.hidden, data.classes])
     first, upper = network.side_by_side(
-        [network.initial_parameters(common.seed, [data.pixels, *widths], common.zero_biases)] * nets
+        [network.initial_parameters(common.seed, [trained.pixels, *widths], common.zero_biases)] * nets
     )
     moments = network.initial_moments(nets, sum(common.hidden))
     diverged = np.full(nets, -1)
-    order = shuffled_batches(common.seed, len(data.labels), common.epochs * common.steps_per_epoch)
+    order = shuffled_batches(common.seed, len(trained.labels), common.epochs * common.steps_per_epoch)
     estimator = units.CODES[common.estimator]
     learning_rate = np.array([spec.learning_rate for spec in specs], np.float32)
     train_stochastic = np.array([spec.train_mode == "stochastic" for spec in specs])
@@ -199,13 +224,13 @@ def _learning_curves(specs, advance):
         if common.estimator in SEVERAL_PASSES:
             other = uniform_noise(common.seed, start, SECOND, second[: end - start])
             summed = steps.train(
-                first, upper, diverged, data.images, data.labels, order[start:end], drawn, other,
+                first, upper, diverged, trained.images, trained.labels, order[start:end], drawn, other,
                 learning_rate, estimator, common.stable_loss, widths, start,
             )  # fmt: skip
         else:
             summed = network.train(
-                first, upper, moments, diverged, data.images, data.labels, order[start:end], drawn, slope,
-                train_stochastic, learning_rate, estimator, common.stable_loss, widths, start,
+                first, upper, moments, diverged, trained.images, trained.labels, order[start:end], drawn,
+                slope, train_stochastic, learning_rate, estimator, common.stable_loss, widths, start,
             )  # fmt: skip
         advance(nets * (end - start))
         return summed

@@ -65,3 +65,20 @@ def test_bench_refuses_in_one_line(arguments, says):
     ran = run_bsn("bench", *arguments)
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and says in ran.stderr
     assert ran.stdout == ""
+
+
+def test_bench_measures_workers():
+    ran = run_bsn("bench", "--workers", "--json", "--dataset", "digits", "--rounds", 1, "--steps", 200)
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert all(line.startswith("bsn: ") for line in ran.stderr.splitlines())
+    runs = {(run["on"], run["count"]): run for run in report["runs"]}
+    assert {("threads", 1), *(("workers", count) for count in (1, 2, 3, 4))} <= set(runs)
+    assert runs["workers", 1]["efficiency"] == 1 and all(len(run["seconds"]) == 1 for run in runs.values())
+
+
+def test_the_books_workers_are_efficient():
+    report = json.loads((BOOK / "cluster.json").read_text())
+    efficiency = {run["count"]: run["efficiency"] for run in report["runs"] if run["on"] == "workers"}
+    assert report["dataset"] == "mnist" and report["machine"]["cores"] == 2 and report["rounds"] >= 3
+    assert efficiency[2] >= 0.85

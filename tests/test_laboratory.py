@@ -122,7 +122,7 @@ def test_exact_moments_of_several_units_agree_with_the_oracle(quadratics):
 
 def test_the_gram_matrix_measures_the_weights_gradients(net):
     """Against gradients of the weights and biases themselves, made of the images."""
-    part = settings.training.load_part("digits", "train")
+    part = settings.training.load_part(settings.load("digits"), "train")
     inputs = np.c_[part.source.parts["train"][0][:50], np.ones(50)].astype(float)
     a, b = np.random.default_rng(0).normal(size=(2, *net.logits.shape))
     weights = [np.einsum("ed,peh->pdh", inputs, one) for one in (a, b)]
@@ -147,7 +147,7 @@ def test_the_nets_loss_and_gradient(net):
 
 def test_a_net_is_trained_as_bsn_run_trains(net):
     """Its hidden units' weights are those of the same seed's net, and training has moved them."""
-    part = settings.training.load_part("digits", "train")
+    part = settings.training.load_part(settings.load("digits"), "train")
     images = part.source.parts["train"][0][:50].astype(float)
     (weights, bias), _ = settings.network.initial_parameters(1, [64, 4, 10])
     np.testing.assert_allclose(net.logits[0], images @ weights.astype(float) + bias, atol=1e-5)

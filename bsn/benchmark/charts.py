@@ -1,5 +1,6 @@
 """The benchmark's figures."""
 
+import statistics
 import textwrap
 
 import pandas as pd
@@ -70,6 +71,26 @@ def growth(report):
         first, last = part.iloc[0], part.iloc[-1]
         said.append(f"{name} {first.value} to {last.value}: {first.seconds:.1f} s to {last.seconds:.1f} s")
     return Figure(figure, "Seconds of a call as one thing grows. " + "; ".join(said) + ".", frame)
+
+
+def scaling(report):
+    """Efficiency of workers of one thread, and of threads of one process, by their number."""
+    frame = pd.DataFrame(report["runs"])
+    frame["median"] = [statistics.median(seconds) for seconds in frame.seconds]
+    figure, axes = subplots(height=2.8)
+    for (where, part), colour in zip(frame.groupby("on", sort=False), SERIES):
+        axes.plot(part["count"], part.efficiency, "o-", color=colour, label=where)
+    axes.axvline(report["machine"]["cores"], color=INK, linestyle="--", linewidth=1.2)
+    axes.set(xlabel="Threads or workers (dashed: the machine's cores)", ylabel="Efficiency", ylim=(0, 1.1))
+    axes.set_xticks(sorted(frame["count"].unique()))
+    axes.legend()
+    said = "; ".join(
+        f"{run['count']} {run['on']} {run['median']:.1f} s, {run['efficiency']:.2f}"
+        for run in frame.to_dict("records")
+    )
+    return Figure(
+        figure, f"Seconds for the same nets, and efficiency: {said}.", frame.drop(columns="seconds")
+    )
 
 
 def profile(report):

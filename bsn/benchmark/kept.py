@@ -7,34 +7,41 @@ from bsn.errors import InputError
 from bsn.paths import BOOK
 from bsn.spec import check
 
-PARTS = (
-    "machine",
-    "versions",
-    "dataset",
-    "rounds",
-    "steps",
-    "product_limit",
-    "contestants",
-    "ratios",
-    "growth",
-)
+# parameter of a chapter -> (the command that writes such a file, what is in it)
+REPORTS = {
+    "benchmark": (
+        "bsn bench --json",
+        {
+            "machine", "versions", "dataset", "rounds", "steps", "product_limit", "contestants", "ratios",
+            "growth",
+        },
+    ),
+    "scaling": (
+        "bsn bench --workers --json",
+        {"machine", "versions", "dataset", "rounds", "steps", "nets", "batches", "runs"},
+    ),
+}  # fmt: skip
 
 
-def read(name):
+def read(name, parameter="benchmark"):
     """The report in the file `name`, relative to here, or one of the book's own.
 
+    Args:
+        parameter: that of the chapter, which says what kind of report it is: one of `REPORTS`.
+
     Raises:
-        InputError: there is no such file, or it is no report.
+        InputError: there is no such file, or it is no such report.
     """
-    check("benchmark", name)
+    check(parameter, name)
+    command, parts = REPORTS[parameter]
     for path in (pathlib.Path(name), BOOK / name):
         try:
             report = json.loads(path.read_text())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"benchmark: {path} cannot be read: {error}") from None
-        if not isinstance(report, dict) or not set(PARTS) <= set(report):
-            raise InputError(f"benchmark: {path} is not what bsn bench --json writes")
+            raise InputError(f"{parameter}: {path} cannot be read: {error}") from None
+        if not isinstance(report, dict) or not parts <= set(report):
+            raise InputError(f"{parameter}: {path} is not what {command} writes")
         return report
-    raise InputError(f"benchmark: no file {name}; allowed: a path, or the name of a file of the book")
+    raise InputError(f"{parameter}: no file {name}; allowed: a path, or the name of a file of the book")

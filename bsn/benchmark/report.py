@@ -1,10 +1,11 @@
 """`bsn bench`: everything measured, as one JSON object or as a table."""
 
+import os
 import platform
 import sys
 import time
 
-from bsn import environment
+from bsn import cluster, environment
 from bsn.benchmark import contest, sweeps
 from bsn.data import load, resolve
 from bsn.errors import InputError
@@ -16,6 +17,7 @@ CHAPTER = "bsn.run, a chapter: 2 estimators x 3 rates"
 
 def measure(dataset, rounds, steps):
     """Run the whole benchmark; lines on stderr tell what is running."""
+    os.environ[cluster.VARIABLE] = ""  # this machine is what is measured
     dataset = resolve(dataset)
     data = load(dataset)  # what is wrong with it is said before anything starts
     if data.classes != 10:
@@ -24,7 +26,7 @@ def measure(dataset, rounds, steps):
         )
     start = sweeps.start(dataset)
     limit = sweeps.product_limit(data)
-    results, absent = contest.contest(dataset, rounds, steps, _say)
+    results, absent = contest.contest(dataset, rounds, steps, say)
     rates = {result["name"]: result["rate"] for result in results}
     jax = [rate for name, rate in rates.items() if name.startswith("JAX")]
     ratios = {"TF1-style session loop": rates[CHAPTER] / rates["TF1-style session loop"]}
@@ -46,7 +48,7 @@ def measure(dataset, rounds, steps):
         "not_installed": absent,
         "ratios": ratios,
         "share_of_product_limit": rates[CHAPTER] / limit[1],
-        "growth": sweeps.growth(dataset, steps, _say),
+        "growth": sweeps.growth(dataset, steps, say),
         "profile": sweeps.profile(dataset, steps),
         "start": start,
     }
@@ -72,5 +74,6 @@ def table(report):
     return "\n".join(lines)
 
 
-def _say(line):
+def say(line):
+    """Tell on stderr what is running."""
     print(f"bsn: {line}", file=sys.stderr, flush=True)

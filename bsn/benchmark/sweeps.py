@@ -13,6 +13,7 @@ import numpy as np
 from bsn import network, sparse, training, units
 from bsn.benchmark.contest import SEED, peak_memory
 from bsn.benchmark.peers import LEARNING_RATE
+from bsn.data import load
 from bsn.record import FOLDER_VARIABLE
 from bsn.spec import BATCH, RECORD_EVERY, Spec
 from bsn.threads import VARIABLE, thread_count
@@ -77,7 +78,7 @@ def _train(specs):
 
 def profile(dataset, steps):
     """Where the time of one thread goes: part -> microseconds a net-step, for three nets together."""
-    data, evaluated = (training.load_part(dataset, part) for part in ("train", "validation"))
+    data, evaluated = (training.load_part(load(dataset), part) for part in ("train", "validation"))
     widths = np.array([100, data.source.classes])
     net = network.initial_parameters(SEED, [data.pixels, *widths])
     first, upper = network.side_by_side([net] * PROFILED_NETS)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bsn import network, training, units
 from bsn.backend import tf
+from bsn.data import load
 from bsn.spec import BATCH
 
 
@@ -83,7 +84,7 @@ def nets(seeds, width, dataset, checkpoints, learning_rate):
     It is trained as the post trains, with the sigmoid-adjusted estimator; measured on the first 50 images
     of the training part.
     """
-    part = training.load_part(dataset, "train")
+    part = training.load_part(load(dataset), "train")
     images, labels = part.source.parts["train"]
     images, labels = images[:BATCH].astype(float), labels[:BATCH]
     below, above, offset, table = [], [], [], []
