@@ -3,7 +3,6 @@
 import os
 import sys
 
-from bsn import cluster
 from bsn.errors import InputError, shown
 from bsn.paths import BOOK, BUILD, SITE, TOC
 from bsn.spec import RULES, check
@@ -53,7 +52,7 @@ def build(profile="quick", dataset="auto", names=None, parameters=()):
             not answer, or another build at work here: nothing has been run or written then. Or a full disk:
             what was done before is kept.
     """
-    from bsn import executed, files, leash, runner, site
+    from bsn import cluster, executed, files, leash, runner, site
 
     known = chapters()
     for name in names or ():
