@@ -99,10 +99,9 @@ def test_the_record_judges_every_setting_at_its_best_rate_and_at_every_seed():
     ).all()
     wanted = {(row.estimator, row.depth, row.learning_rate) for row in rates.itertuples()}
     assert wanted == set(found[["estimator", "depth", "learning_rate"]].itertuples(index=False, name=None))
-    by_setting = found.groupby(["estimator", "depth"]).seed.agg(
-        lambda seeds: set(seeds) == set(ranking.SEEDS)
-    )
-    assert by_setting.all() and len(by_setting) == len(ESTIMATORS) * len(ranking.DEPTHS)
+    seeds = found.groupby(["estimator", "depth"]).seed.agg(set)
+    assert set(seeds.index) == set(ranking.settings(ESTIMATORS, ranking.DEPTHS))
+    assert (seeds == set(ranking.SEEDS)).all()
 
 
 def test_rates_that_the_record_does_not_have():
