@@ -115,20 +115,21 @@ def read(path):
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
+        found = table.to_pylist()
     except (FileNotFoundError, NotADirectoryError):
         raise
     except PermissionError:
         raise _refused(path, "must not be read") from None
-    except (OSError, ValueError, pa.ArrowException):
+    except Exception:  # of many kinds, for what is malformed
         raise _refused(path, "is cut short or damaged") from None
-    written = (table.schema.metadata or {}).get(b"bsn_format", b"none").decode()
+    written = (table.schema.metadata or {}).get(b"bsn_format", b"none").decode(errors="replace")
     if written.isdecimal() and int(written) > FORMAT:
         raise _refused(path, f"is of format {written}, newer than this version's {FORMAT}")
     older = written.isdecimal() and int(written) < FORMAT
     expected = [field for field in SCHEMA if not older or field.name not in ADDED]
     if not written.isdecimal() or not table.schema.equals(pa.schema(expected)):
         raise _refused(path, "is not a record of trained nets")
-    rows = [ADDED | made for made in table.to_pylist()]
+    rows = [ADDED | made for made in found]
     for made in rows:
         if made["digest"] != _digest(made):
             raise _refused(path, f"was changed after it was written (net {made['key']})")
