@@ -123,6 +123,8 @@ def _arrays(path):
                     or (parts[part][1] != labels).any()
                 ):
                     raise ValueError(f"{part}_labels are not one whole number an image")
+                if not parts[part][0].shape[1]:
+                    raise ValueError(f"{part}: images without pixels")
                 if not ((images >= 0) & (images <= 1)).all():
                     raise ValueError(f"{part}: images must lie in [0, 1]")
                 if labels.min() < 0 or labels.max() >= MOST_CLASSES:

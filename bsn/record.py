@@ -114,15 +114,15 @@ def read(path):
     Raises:
         InputError: the file is cut short, damaged, edited or of a newer version.
     """
-    table = read_table(path)
-    written = (table.schema.metadata or {}).get(b"bsn_format", b"none").decode()
+    schema, found = read_table(path)
+    written = (schema.metadata or {}).get(b"bsn_format", b"none").decode(errors="replace")
     if written.isdecimal() and int(written) > FORMAT:
         raise refused(path, f"is of format {written}, newer than this version's {FORMAT}")
     older = written.isdecimal() and int(written) < FORMAT
     expected = [field for field in SCHEMA if not older or field.name not in ADDED]
-    if not written.isdecimal() or not table.schema.equals(pa.schema(expected)):
+    if not written.isdecimal() or not schema.equals(pa.schema(expected)):
         raise refused(path, "is not a record of trained nets")
-    rows = [ADDED | made for made in table.to_pylist()]
+    rows = [ADDED | made for made in found]
     for made in rows:
         if made["digest"] != digest(made):
             raise refused(path, f"was changed after it was written (net {made['key']})")
@@ -132,19 +132,20 @@ def read(path):
 
 
 def read_table(path):
-    """What a Parquet file holds, unchecked.
+    """The schema and the rows of a Parquet file, unchecked.
 
     Raises:
         InputError: it cannot be read or is damaged. That there is none stays a `FileNotFoundError`.
     """
     try:
         with pq.ParquetFile(path) as file:
-            return file.read()
+            table = file.read()
+        return table.schema, table.to_pylist()
     except (FileNotFoundError, NotADirectoryError):
         raise
     except PermissionError:
         raise refused(path, "must not be read") from None
-    except (OSError, ValueError, pa.ArrowException):
+    except Exception:  # of many kinds, for what is malformed
         raise refused(path, "is cut short or damaged") from None
 
 

@@ -173,10 +173,9 @@ def read(path):
     Raises:
         InputError: the file is cut short, damaged, edited or of another version.
     """
-    table = record.read_table(path)
-    if not table.schema.equals(SCHEMA):
+    schema, rows = record.read_table(path)
+    if not schema.equals(SCHEMA):
         raise record.refused(path, "is not a record of trained VAEs")
-    rows = table.to_pylist()
     for made in rows:
         if made["digest"] != record.digest(made):
             raise record.refused(path, f"was changed after it was written (net {made['key']})")
