@@ -6,6 +6,8 @@ and of what it computes with. Whoever can reach a scheduler can run any code on 
 clients: give only the address of one you trust.
 """
 
+import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -52,15 +54,9 @@ def connect(where):
 
     for name in ("distributed.client", "distributed.comm", "distributed.core", "distributed.batched"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what is wrong is said here, in a line
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of other versions: see `_check`
-            client = distributed.Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"scheduler {where}: no Dask scheduler answers ({reason}); allowed: the address of one that "
-            "runs, like tcp://192.0.2.1:8786"
-        ) from None
+    _greet(where)
+    with warnings.catch_warnings(action="ignore"):  # of other versions: see `_check`
+        client = distributed.Client(where, timeout=CONNECT_SECONDS, set_as_default=False)
     try:
         _check(client, where)
         yield client
@@ -78,6 +74,28 @@ def connect(where):
         client.close(timeout=1)
 
 
+def _greet(where):
+    """Make sure that a scheduler answers: a `Client` that gets no answer leaves threads and messages."""
+    import distributed
+
+    async def ask():
+        arguments = distributed.Security().get_connection_args("client")
+        async with distributed.rpc(where, connection_args=arguments, timeout=CONNECT_SECONDS) as one:
+            return (await asyncio.wait_for(one.identity(), CONNECT_SECONDS))["type"]
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:  # a notebook has a loop in this thread
+            kind = pool.submit(asyncio.run, ask()).result()
+        if kind != "Scheduler":
+            raise ValueError(f"a {kind} answers")
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        reason = str(error) or "not in time"
+        raise InputError(
+            f"scheduler {where}: no Dask scheduler answers ({reason}); allowed: the address of one that "
+            "runs, like tcp://192.0.2.1:8786"
+        ) from None
+
+
 def fingerprint():
     """What a net's result depends on besides its spec, its data and the processor: name -> version."""
     packages = environment.versions(record.COMPUTED_WITH)
@@ -86,7 +104,7 @@ def fingerprint():
 
 
 def _check(client, where):
-    """Refuse workers that lack something or have another version of it."""
+    """Refuse workers, and a scheduler, that lack something or have another version of it."""
 
     def ask():  # pickled by value, as all inside functions are: a worker may lack bsn
         try:
@@ -96,6 +114,7 @@ def _check(client, where):
         except ImportError as error:
             return {"bsn": f"cannot be imported ({error})"}
 
+    _compare(client.run_on_scheduler(ask), fingerprint(), f"scheduler {where}: it")  # unpickles tasks, too
     for worker, found in client.run(ask, on_error="return").items():
         if isinstance(found, dict):  # or it was lost meanwhile
             _compare(found, fingerprint(), f"scheduler {where}: worker {worker}")

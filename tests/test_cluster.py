@@ -280,23 +280,25 @@ def test_a_cluster_whose_workers_come_later(own_cluster, on, capsys):
     later.join()
 
 
-def test_workers_with_another_installation(shared_cluster, own_cluster, on, tmp_path, monkeypatch):
+def test_workers_with_another_installation(shared_cluster, on, monkeypatch):
     monkeypatch.setattr(record, "SEMANTICS", record.SEMANTICS + 1)
-    says = (
-        r"worker tcp://\S+ has another installation: training semantics 1, here 2; allowed: the same as here"
-    )
+    says = r"it has another installation: training semantics 1, here 2; allowed: the same"
     on(shared_cluster.address)
     with pytest.raises(InputError, match=says):
         run(specs([1]))
-    monkeypatch.setattr(cluster, "_check", lambda *_: None)  # one that came later
-    with pytest.raises(InputError, match=says):
+    monkeypatch.setattr(cluster, "_check", lambda *_: None)  # as if the workers came later
+    with pytest.raises(InputError, match=says.replace("it", r"worker tcp://\S+", 1)):
         run(specs([1]))
-    monkeypatch.undo()
-    (tmp_path / "bsn.py").write_text("raise ImportError('none here')")
-    own_cluster.add_worker(PYTHONPATH=str(tmp_path))
+
+
+def test_workers_that_lack_the_package(own_cluster, on, tmp_path, monkeypatch):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "bsn.py").write_text("raise ImportError('none here')")
+    own_cluster.add_worker(PYTHONPATH=str(tmp_path / "none"))
     with own_cluster.client() as client:
         client.wait_for_workers(1)
-    with pytest.raises(InputError, match=r"bsn cannot be imported \(none here\), here 0.1.0; numba missing"):
+    says = r"worker tcp://\S+ has another .*: bsn cannot be imported \(none here\), here 0.1.0; numba missing"
+    with pytest.raises(InputError, match=says):
         cluster.announce(own_cluster.address)
     monkeypatch.setattr(cluster, "_check", lambda *_: None)
     on(own_cluster.address)
