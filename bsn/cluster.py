@@ -176,10 +176,7 @@ def results(client, train, batches):
     # no other reference to the futures, so that workers may forget what came
     futures = distributed.as_completed(futures, loop=client.loop)
     for future in futures:
-        try:
-            yield future.result()
-        except ImportError as error:  # on a worker that came later
-            raise InputError(f"scheduler: a worker cannot import what it needs ({error})") from None
+        yield future.result()
 
 
 @functools.lru_cache(maxsize=2)

@@ -291,7 +291,7 @@ def test_workers_with_another_installation(shared_cluster, on, monkeypatch):
         run(specs([1]))
 
 
-def test_workers_that_lack_the_package(own_cluster, on, tmp_path, monkeypatch):
+def test_workers_that_lack_the_package(own_cluster, tmp_path):
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "bsn.py").write_text("raise ImportError('none here')")
     own_cluster.add_worker(PYTHONPATH=str(tmp_path / "none"))
@@ -300,10 +300,6 @@ def test_workers_that_lack_the_package(own_cluster, on, tmp_path, monkeypatch):
     says = r"worker tcp://\S+ has another .*: bsn cannot be imported \(none here\), here 0.1.0; numba missing"
     with pytest.raises(InputError, match=says):
         cluster.announce(own_cluster.address)
-    monkeypatch.setattr(cluster, "_check", lambda *_: None)
-    on(own_cluster.address)
-    with pytest.raises(InputError, match=r"a worker cannot import what it needs \(none here\)"):
-        run(specs([1]))
 
 
 def test_which_scheduler(monkeypatch):
@@ -324,7 +320,7 @@ def mute():
         yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "http://127.0.0.1:1", "a:b:c", "mute"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "http://127.0.0.1:1", "mute"])
 def test_an_address_where_no_scheduler_is(checkout, request, address):
     """One line within seconds, before anything starts."""
     address = request.getfixturevalue("mute") if address == "mute" else address
