@@ -180,6 +180,7 @@ def show(ranked):
     for depth, part in ranked.groupby("depth"):
         said = {
             row.estimator: f"{row.mean:.4f} ({row.first} to {row.last})"
+            + (f", {row.begun} of {row.seeds}" if row.begun < row.seeds else "")
             for row in part.itertuples(index=False)
         }
         shown[layers(depth)] = pd.Series(said).reindex(order).fillna("–")

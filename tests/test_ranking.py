@@ -44,6 +44,13 @@ def test_ranks_of_estimators_far_apart_and_of_equal_ones():
     assert set(ranking.leaders(ranked)[1].split(", ")) == {"disarm", "rebar"}
 
 
+def test_the_page_says_how_many_nets_began_where_not_all_did():
+    frame = judged({"arm": 0.8, "rebar": 0.9})
+    frame.loc[(frame.estimator == "rebar") & (frame.seed < 3), "final"] = 0.1
+    shown = ranking.show(ranking.ranks(frame)).data["1 layer"]
+    assert shown["rebar"].endswith(", 7 of 10") and shown["arm"].endswith(")")
+
+
 def test_all_intervals_hold_together():
     """In at least 95 % of repetitions no difference, mean or rank is missed; 300 repetitions tell 90 %."""
     means = {"arm": 0.9, "disarm": 0.902, "rebar": 0.902, "muprop": 0.91, "reinmax": 0.915}

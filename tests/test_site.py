@@ -15,6 +15,7 @@ from fontTools.ttLib import TTFont
 from bsn import book
 from bsn import site as site_builder
 from bsn import theme as themes
+from bsn.site import mathml
 
 VIEWS = [(width, theme) for width in (1280, 390) for theme in ("light", "dark")]
 MIB = 2**20
@@ -225,3 +226,10 @@ def test_the_launch_buttons_on_a_page(checkout, smoke, tmp_path):
     assert "https://colab.research.google.com/github/someone/bsn/blob/main/book/experiment_2.ipynb" in page
     assert "git clone https://github.com/someone/bsn repo" in page
     assert "mybinder.org" not in (checkout / "_build" / "html" / "experiment_2.html").read_text()
+
+
+@pytest.mark.parametrize("tex", [r"\lVert g \rVert^2", r"\|g\|", r"|a|"])
+def test_bars_in_equations_do_not_grow(tex):
+    """Stretchy, a pair that is no pair to the browser grows beyond its line."""
+    bars = re.findall(r"<mo([^>]*)>(?:&#x0007C;|&#x02016;|\||‖)</mo>", mathml._mathml(tex))
+    assert len(bars) == 2 and all('stretchy="false"' in one for one in bars)

@@ -84,7 +84,7 @@ def test_errors(ranked, reference, own):
     name_rows(axes[0, 0], names)
     axes[0, 0].invert_yaxis()
     axes[0, 0].set(xscale="log", xlim=(1, 110))
-    axes[0, 0].xaxis.set_major_locator(matplotlib.ticker.FixedLocator([1, 2, 5, 10, 20, 50, 100]))
+    axes[0, 0].xaxis.set_major_locator(matplotlib.ticker.FixedLocator([1, 3, 10, 30, 100]))
     axes[0, 0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes[0, 0].xaxis.set_major_formatter(PERCENT)
     for place in axes[-1]:

@@ -13,7 +13,9 @@ def _mathml(tex, **display):
     made = re.sub(
         r"(<mi>(?:log|logit|Var)</mi>)", r'<mspace width="0.17em" />\1<mspace width="0.17em" />', made
     )
-    return made.replace("<mo>&#x0007C;</mo>", '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>')
+    return re.sub(
+        "<mo>(&#x0007C;|&#x02016;)</mo>", r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', made
+    )
 
 
 def _inline(writer, node):
