@@ -32,14 +32,14 @@ GRACE = 5  # seconds that processes have to end after their build is gone
 
 # appended to the copy's training: which nets it begins
 SPY = """
-_begun = _train_together
+_begun = train_together
 
 
-def _train_together(specs, advance):
+def train_together(specs, data, advance):
     with open({log!r}, "a") as file:
         for spec in specs:
-            print(record.key(spec, datasets.load(spec.dataset).checksum), file=file)
-    return _begun(specs, advance)
+            print(record.key(spec, data.checksum), file=file)
+    return _begun(specs, data, advance)
 """
 
 
