@@ -50,7 +50,6 @@ def _gradients(name, layers, images, answers, draws, seed):
     logits = images @ below[0] + below[1]  # B x H
     tiled = tf.repeat(logits[None], AT_ONCE, 0)
 
-    @tf.function
     def gradients(noise):
         with tf.GradientTape() as tape:
             tape.watch(tiled)
