@@ -50,8 +50,16 @@ def mnist_dir():
 
 @pytest.fixture(autouse=True)
 def no_record(monkeypatch):
-    """Nets are trained anew in tests, but where a test gives a folder for the record."""
+    """Nets are trained anew in tests, but where a test gives a folder for the record.
+
+    Commands that run within a test set variables for the kernels they start: the next test has none of them.
+    """
+    before = dict(os.environ)
     monkeypatch.setenv("BSN_RECORD", "")
+    yield
+    for name in {*os.environ} - {*before}:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def run_bsn(*arguments, cwd=ROOT, **environment):

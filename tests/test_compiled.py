@@ -59,4 +59,4 @@ def test_a_cache_that_cannot_be_written_is_only_slower(train, tmp_path):
 
 
 def test_the_folder_tells_the_sources_apart():
-    assert compiled.FOLDER.name == compiled._sources().hexdigest()[:12]
+    assert compiled.FOLDER.name == compiled.source_digest(compiled.SOURCES)

@@ -91,8 +91,9 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(built, limit):
 def test_ctrl_c_says_what_is_kept_and_ends_everything(built):
     for kill in (os.kill, os.killpg):  # the command alone, and as a terminal does it
         build = subprocess.Popen(
-            **again(built), stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
+            **again(built), stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in the background
+        )  # fmt: skip
         until = time.time() + 120
         while not any("ipykernel_launcher" in " ".join(one) for one in alive(str(built))):
             assert time.time() < until and build.poll() is None
