@@ -5,6 +5,7 @@ command waits for that.
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -34,6 +35,16 @@ class Leash:
         self.started.append(process)
         out, err = process.communicate()
         return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def end_with_parent():
+    """In a process of `multiprocessing`: end when the one that started it is gone, even if it was killed."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _main():

@@ -123,12 +123,27 @@ with leash.Leash() as held:
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_what_a_killed_process_had_started_ends(tmp_path, how):
-    environment = {**os.environ, MARK: str(tmp_path), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", SLEEPER], env=environment)
+TRAINER = """
+from bsn.vae import runs
+if __name__ == "__main__":
+    runs.train("digits", [("linear", "disarm", seed, 1_000_000) for seed in (1, 2)])
+"""
+
+
+@pytest.mark.parametrize(
+    "script, started, how",
+    [
+        (SLEEPER, "sleep 600", signal.SIGKILL),
+        (SLEEPER, "sleep 600", signal.SIGTERM),
+        (TRAINER, "spawn_main", signal.SIGKILL),
+    ],
+)
+def test_what_a_killed_process_had_started_ends(tmp_path, script, started, how):
+    environment = {**os.environ, MARK: str(tmp_path), "PYTHONPATH": str(ROOT), "BSN_RECORD": ""}
+    (tmp_path / "script.py").write_text(script)
+    process = subprocess.Popen([sys.executable, tmp_path / "script.py"], env=environment)
     until = time.time() + 60
-    while ["sleep", "600"] not in alive(str(tmp_path)):
+    while not any(started in " ".join(one) for one in alive(str(tmp_path))):
         assert time.time() < until and process.poll() is None
         time.sleep(0.1)
     process.send_signal(how)

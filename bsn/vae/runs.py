@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from bsn import data, environment, record, threads
+from bsn import data, environment, leash, record, threads
 from bsn.paths import BOOK
 from bsn.progress import training_progress
 from bsn.spec import BATCH, RECORD_EVERY, VAE_ESTIMATORS
@@ -123,7 +123,7 @@ def train(dataset, settings):
         with (
             training_progress(sum(one[-1] for one in wanted)) as advance,
             concurrent.futures.ProcessPoolExecutor(
-                min(threads.thread_count(), len(wanted)), multiprocessing.get_context("spawn"), _one_thread
+                min(threads.thread_count(), len(wanted)), multiprocessing.get_context("spawn"), _prepare
             ) as pool,
         ):
             running = {pool.submit(train_one, dataset, *one): one for one in wanted}
@@ -149,7 +149,9 @@ def write_book_record():
     return len(rows)
 
 
-def _one_thread():
+def _prepare():
+    """A process of `train`: one thread, and no life of its own."""
+    leash.end_with_parent()
     from bsn.backend import tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
