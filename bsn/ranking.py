@@ -20,7 +20,6 @@ SHARED = dict(stable_loss=True, epochs=10)  # of the record's nets
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DEPTHS, WIDTH = (1, 2, 3, 4), 100
 BEGUN = 0.2  # accuracy above which a net has begun to train: twice what guessing one of ten classes does
-DEEPEST = {"local-expectation": 2}  # each further layer doubles its cost, a net's minutes already
 TUNING_SEED, SEEDS = 100, range(1, 11)
 # said of which estimator against which other, by whom (a key of book/references.bib)
 ORDERINGS = [
@@ -33,20 +32,14 @@ ORDERINGS = [
 
 
 def tuning(estimators, depths, width, learning_rates):
-    """Label -> fields of `bsn.Spec`: each estimator at each depth, up to `DEEPEST`, and learning rate."""
+    """Label -> fields of `bsn.Spec`: each estimator at each depth and learning rate."""
     return {
         f"{estimator}, {layers(depth)}, {rate:g}": dict(
             estimator=estimator, hidden=[width] * depth, learning_rate=rate
         )
-        for estimator, depth in settings(estimators, depths)
+        for estimator, depth in itertools.product(estimators, depths)
         for rate in learning_rates
     }
-
-
-def settings(estimators, depths):
-    """Pairs of an estimator and a depth that are trained."""
-    pairs = itertools.product(estimators, depths)
-    return [(name, depth) for name, depth in pairs if depth <= DEEPEST.get(name, depth)]
 
 
 def judged(rates, width):
@@ -168,8 +161,8 @@ def leaders(ranked):
 
 
 def by_mean(ranked):
-    """Estimators of `ranks`, the best first, by their mean at the depths that all of them have."""
-    means = ranked.pivot(index="estimator", columns="depth", values="mean").dropna(axis=1).mean(axis=1)
+    """Estimators of `ranks`, the best first, by their mean over the depths."""
+    means = ranked.pivot(index="estimator", columns="depth", values="mean").mean(axis=1)
     return list(means.sort_values(ascending=False).index)
 
 
@@ -183,7 +176,7 @@ def show(ranked):
             + (f", {row.begun} of {row.seeds}" if row.begun < row.seeds else "")
             for row in part.itertuples(index=False)
         }
-        shown[layers(depth)] = pd.Series(said).reindex(order).fillna("–")
+        shown[layers(depth)] = pd.Series(said)
     shown["evaluations of f"] = [ESTIMATORS[name].evaluations for name in order]
     shown["derivative at"] = [ESTIMATORS[name].derivative or "–" for name in order]
     return shown.style.set_properties(shown.columns[:-2], **{"white-space": "nowrap"})
@@ -210,7 +203,7 @@ def book_rates(estimators, depths):
     """
     rates = best_rates(book_finals()[0])
     tuned = set(zip(rates.estimator, rates.depth))
-    for pair in settings(estimators, depths):
+    for pair in itertools.product(estimators, depths):
         if pair not in tuned:
             raise InputError(
                 f"ranking: the record has no learning rate of {pair[0]} with {layers(pair[1])}; allowed: "

@@ -46,27 +46,29 @@ def _interval(values, level, factor):
 
 
 def number_verdict(published, values, level=LEVEL):
-    """Whether a published accuracy, of four digits, lies in the prediction interval of our runs."""
+    """Whether a published accuracy, of four digits, lies in the prediction interval of our runs.
+
+    `values`, seeds first, may have more axes, as many as the verdict then has.
+    """
     low, high = prediction_interval(values, level)
-    return AGREES if low - 5e-5 <= published <= high + 5e-5 else DIFFERS
+    return np.where((low - 5e-5 <= published) & (published <= high + 5e-5), AGREES, DIFFERS)[()]
 
 
 def claim_verdict(effects, low, high, level):
-    """Whether the mean of `effects`, one a seed, lies in the region from `low` to `high`."""
+    """Whether the mean of `effects`, one a seed, lies in the region from `low` to `high`.
+
+    `effects`, seeds first, may have more axes, as many as the verdict then has.
+    """
     at_least, at_most = mean_interval(effects, level)
-    if low < at_least and at_most < high:
-        return HOLDS
-    if at_most <= low or high <= at_least:
-        return FAILS
-    return UNDECIDED
+    holds = (low < at_least) & (at_most < high)
+    fails = (at_most <= low) | (high <= at_least)
+    return np.select([holds, fails], [HOLDS, FAILS], UNDECIDED)[()]
 
 
 def numbers(found, level=LEVEL):
     """The post's numbers against `bsn.experiments.measures`: with intervals and verdicts."""
     rows = []
-    for (experiment, label), nets in found[found.published.notna()].groupby(
-        ["experiment", "label"], sort=False
-    ):
+    for (experiment, label), nets in _published(found):
         published = nets.published.iloc[0]
         low, high = prediction_interval(nets.final, level)
         rows.append(
@@ -84,18 +86,55 @@ def claims(found, level=LEVEL):
     all readings together), `border_low`, `border_high` (between which the claim says
     it lies), `seeds`, `verdict`.
     """
-    table = pd.read_csv(CLAIMS).fillna({"low": -np.inf, "high": np.inf})
-    each = 1 - (1 - level) / len(table)
+    table, each = _claims(level)
     rows = []
     for claim in table.itertuples():
-        effects = _values(found, claim.a, claim.measure) - _values(found, claim.b, claim.measure)
-        effects = effects.dropna()  # seeds that only one of the two has
+        effects = _effects(found, claim)
         low, high = mean_interval(effects, each)
         row = {name: getattr(claim, name) for name in ("claim", "reading", "measure", "a", "b")}
         row |= {"effect": effects.mean(), "low": low, "high": high}
         row |= {"border_low": claim.low, "border_high": claim.high, "seeds": len(effects)}
         rows.append(row | {"verdict": claim_verdict(effects, claim.low, claim.high, each)})
     return pd.DataFrame(rows)
+
+
+def repeatability(found, seeds, level=LEVEL, draws=500):
+    """How often two new sets of seeds would come to the same verdict, on average over numbers and claims.
+
+    Estimated by the bootstrap: both sets are drawn, with replacement, from the seeds that there are.
+
+    Args:
+        found: `bsn.experiments.measures` of the nets to draw from.
+        seeds: of each set.
+        level: of the intervals.
+        draws: how many pairs of sets.
+    """
+    rng, same = np.random.default_rng(seeds), []
+    for _, nets in _published(found):
+        first, second = rng.choice(nets.final, (2, seeds, draws))
+        published = nets.published.iloc[0]
+        same += [number_verdict(published, first, level) == number_verdict(published, second, level)]
+    table, each = _claims(level)
+    for claim in table.itertuples():
+        first, second = rng.choice(_effects(found, claim), (2, seeds, draws))
+        region = claim.low, claim.high, each
+        same += [claim_verdict(first, *region) == claim_verdict(second, *region)]
+    return np.mean(same)
+
+
+def _published(found):
+    return found[found.published.notna()].groupby(["experiment", "label"], sort=False)
+
+
+def _claims(level):
+    """The table of claims, and the level of each so that all intervals hold together with `level`."""
+    table = pd.read_csv(CLAIMS).fillna({"low": -np.inf, "high": np.inf})
+    return table, 1 - (1 - level) / len(table)
+
+
+def _effects(found, claim):
+    effects = _values(found, claim.a, claim.measure) - _values(found, claim.b, claim.measure)
+    return effects.dropna()  # seeds that only one of the two has
 
 
 def _values(found, name, measure):

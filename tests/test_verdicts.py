@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from scipy.optimize import brentq
 
 from bsn import InputError, experiments, verdicts
 from bsn.verdicts import AGREES, DIFFERS, FAILS, HOLDS, UNDECIDED
@@ -158,6 +160,31 @@ def test_a_verdict_that_other_seeds_do_not_confirm_is_undecided(tmp_path, monkey
     second.iloc[1:].to_csv(tmp_path / "second.csv", index=False)
     with pytest.raises(InputError, match="second.csv has no 'number 0: Sigmoid'; bsn record --confirm"):
         verdicts.scorecard()
+
+
+@pytest.mark.parametrize("seeds", [10, 40])
+def test_repeatability_of_verdicts_with_known_chances(monkeypatch, tmp_path, seeds):
+    """What lies far from every border is always confirmed; what half of all sets decide, half of the time."""
+    normal = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)
+    spread = 0.01 / normal.std()
+
+    def half_the_time(bound):
+        """Distance of the mean from a border so that half of all t statistics exceed the bound."""
+        shift = brentq(lambda shift: stats.nct.cdf(bound, seeds - 1, shift) - 0.5, 0, 60)
+        return shift * 0.01 / np.sqrt(seeds)
+
+    each = 1 - (1 - verdicts.LEVEL) / 2  # two claims
+    nets = {
+        ("0", "Far"): 0.5,
+        ("0", "Near"): half_the_time(stats.t.ppf((1 + each) / 2, seeds - 1)),
+        ("0", "Published"): 0.5 + half_the_time(stats.t.ppf(0.975, seeds - 1) * np.sqrt(seeds + 1)),
+    }
+    found = made_up({name: dict(enumerate(normal * spread + mean)) for name, mean in nets.items()})
+    found.loc[found.label == "Published", "published"] = 0.5
+    path = tmp_path / "claims.csv"
+    path.write_text("claim,reading,measure,a,b,low,high\n1,,final,0: Far,0,0,\n2,,final,0: Near,0,0,\n")
+    monkeypatch.setattr(verdicts, "CLAIMS", path)
+    assert verdicts.repeatability(found, seeds, draws=4000) == pytest.approx((1 + 0.5 + 0.5) / 3, abs=0.01)
 
 
 def test_confirming_takes_other_seeds_and_keeps_the_outcome(tmp_path, monkeypatch):
