@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from conftest import run_bsn
 
+from bsn import InputError, executed
+
 NAME = "experiment_0"
 WITHOUT_SITE = "from bsn import cli, site; site.build = lambda *_: 0; raise SystemExit(cli.main({}))"
 
@@ -44,7 +46,7 @@ def contents(folder):
 
 
 def test_nothing_is_run_again_and_the_site_is_the_same(built):
-    executed = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in result(built).parent.iterdir()}
+    results = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in result(built).parent.iterdir()}
     site = contents(built / "_build" / "html")
     ran = run_bsn(
         "build",
@@ -55,8 +57,8 @@ def test_nothing_is_run_again_and_the_site_is_the_same(built):
         BSN_RECORD=str(built / "_build/record"),
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stderr.count(" unchanged\n") == len(executed) and " done " not in ran.stderr
-    assert executed == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in executed}
+    assert ran.stderr.count(" unchanged\n") == len(results) and " done " not in ran.stderr
+    assert results == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in results}
     assert contents(built / "_build" / "html") == site
 
 
@@ -80,14 +82,14 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("part", CHANGES)
-def test_a_change_of_what_determines_a_chapter_runs_it_again(built, part):
+def test_a_change_of_what_determines_a_chapter_runs_it_again(built):
     again(built)
-    before = result(built).stat().st_mtime_ns
-    CHANGES[part](built)
-    ran = again(built)
-    assert f"[1/1] {NAME} done (" in ran.stderr and f" s, {part} changed)" in ran.stderr
-    assert result(built).stat().st_mtime_ns > before
+    for part, change in CHANGES.items():
+        before = result(built).stat().st_mtime_ns
+        change(built)
+        ran = again(built)
+        assert f"[1/1] {NAME} done (" in ran.stderr and f" s, {part} changed)" in ran.stderr
+        assert result(built).stat().st_mtime_ns > before
     assert f"[1/1] {NAME} unchanged" in again(built).stderr
 
 
@@ -131,9 +133,19 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_result_is_named_and_run_anew(built, how):
+def test_a_damaged_result_is_refused(built, tmp_path, monkeypatch, how):
+    monkeypatch.setattr(executed, "BUILD", tmp_path / "_build")
+    monkeypatch.setattr(executed, "EXECUTED", tmp_path / "_build" / "executed")
+    shutil.copytree(result(built).parent, executed.EXECUTED)
+    assert executed.read(NAME).cells
+    DAMAGES[how](executed.path(NAME))
+    with pytest.raises(InputError, match=f"{NAME}.ipynb is damaged, or was changed"):
+        executed.read(NAME)
+
+
+def test_a_damaged_result_is_named_and_run_anew(built):
     again(built)
-    DAMAGES[how](result(built))
+    DAMAGES["cut short"](result(built))
     ran = again(built)
     [line] = [line for line in ran.stderr.splitlines() if "is damaged, or was changed" in line]
     assert line.startswith(f"bsn: _build/executed/{NAME}.ipynb ") and "run anew" in line
