@@ -113,14 +113,17 @@ def _arrays(path):
             raise ValueError("not a file")
         with np.load(path, allow_pickle=False) as file:
             for part in PARTS:
-                images = np.asarray(file[f"{part}_images"], np.float32)
-                labels = np.asarray(file[f"{part}_labels"])
-                parts[part] = _flat(images, 1), labels.astype(np.int32)
+                images, labels = file[f"{part}_images"], file[f"{part}_labels"]
+                if not {images.dtype.kind, labels.dtype.kind} <= {*"biuf"}:
+                    raise ValueError(f"{part}: images and labels must be real numbers")
+                with np.errstate(over="ignore", invalid="ignore"):  # what the cast changes is refused below
+                    images, whole = images.astype(np.float32), labels.astype(np.int32)
+                parts[part] = _flat(images, 1), whole
                 if (
                     labels.ndim != 1
                     or not len(labels)
                     or len(labels) != len(images)
-                    or (parts[part][1] != labels).any()
+                    or (whole != labels).any()
                 ):
                     raise ValueError(f"{part}_labels are not one whole number an image")
                 if not parts[part][0].shape[1]:
