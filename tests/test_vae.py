@@ -267,6 +267,9 @@ def test_orderings_are_paired_and_corrected():
     low, high = verdicts.mean_interval(gaps, 1 - 0.05 / 4)
     assert (row.effect, row.low, row.high) == pytest.approx((gaps.mean(), low, high))
     assert len(findings.orderings(made, 1000)) == 3  # the test bound is known at the end alone
+    columns = ["effect", "low", "high", "verdict"]  # the last step is the end, with the same intervals
+    end = findings.orderings(made, 2000)[columns].values.tolist()
+    assert end == table[table.index.get_level_values("measure") == "train"][columns].values.tolist()
 
 
 def test_ranking_has_the_best_first_and_bounds_over_the_last_steps():

@@ -22,7 +22,7 @@ VERSION = 1  # raise it when a change gives the same settings other results
 SAMPLES = 100  # of the test bound
 BINARISING, TESTING = 20, 21  # seeds, the same for all nets
 BOOK_RECORD = BOOK / "vae.parquet"
-BOOK_STEPS = 20_000
+BOOK_STEPS = 40_000
 BOOK_RUNS = {  # architecture -> estimators and seeds of the book's record
     "linear": (VAE_ESTIMATORS, (1, 2, 3)),
     "nonlinear": (("leave-one-out", "relax", "arm", "disarm"), (1, 2, 3)),  # DisARM's
