@@ -10,7 +10,7 @@ from bsn.spec import RULES, check
 SHORT = {
     "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200,
     "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40, "tuning_steps": 10,
-    "tune": True, "vae_steps": 200, "recorded_nets": 50,
+    "tune": True, "vae_steps": 200,
 }  # fmt: skip
 PROFILES = {
     "smoke": {"dataset": "digits", "seeds": [1], **SHORT},

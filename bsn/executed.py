@@ -9,7 +9,6 @@ from bsn.errors import InputError
 from bsn.paths import BOOK, BUILD, EXECUTED, ROOT
 from bsn.progress import COST
 
-LAST = "making"  # the chapter that reads how long the others took
 READ = (".csv", ".parquet", ".json")  # files of the book that chapters read
 
 
@@ -82,10 +81,6 @@ def fingerprint(clean, declared, given, profile, around):
     named = [place / value for value in values.values() if isinstance(value, str) for place in (ROOT, BOOK)]
     parameters = json.dumps(given, sort_keys=True) + _hash_files(file for file in named if file.is_file())
     parts = {"notebook": _hash_files([clean]), "parameters": _hash(parameters.encode()), "profile": profile}
-    if clean.stem == LAST:
-        parts["other chapters"] = _hash_files(
-            file for file in sorted(EXECUTED.glob("*.ipynb")) if file != path(LAST)
-        )
     return {**parts, **around}
 
 

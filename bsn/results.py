@@ -1,12 +1,8 @@
 """What a chapter does with its settings: train them, and hold the outcome against the post and the record."""
 
-import contextlib
-
 import pandas as pd
 
-from bsn import data, executed, experiments, record, training, verdicts
-from bsn.errors import InputError
-from bsn.paths import EXECUTED
+from bsn import data, experiments, record, training, verdicts
 from bsn.progress import tell_cost
 from bsn.spec import RULES, check, grid
 
@@ -120,19 +116,6 @@ def against_published(curves, experiment):
     kept = pd.DataFrame.from_dict(rows, orient="index", columns=columns).reindex(measured.index)
     kept.insert(0, "published", published)
     return kept.drop(columns="inside").join(measured).join(kept.inside)
-
-
-def chapter_times():
-    """How long the last run of each chapter took: `chapter`, `data`, `profile`, `seconds`.
-
-    The chapter that tells it, which runs last, is not among them.
-    """
-    rows = []
-    for name in sorted({path.stem for path in EXECUTED.glob("*.ipynb")} - {executed.LAST}):
-        with contextlib.suppress(InputError):  # damaged: the build says so
-            made = executed.read(name).metadata
-            rows.append((name, made.bsn["dataset"], made.bsn["profile"], made.papermill["duration"]))
-    return pd.DataFrame(rows, columns=["chapter", "data", "profile", "seconds"])
 
 
 def show(table):

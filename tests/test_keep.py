@@ -15,9 +15,6 @@ from conftest import ROOT, run_bsn
 
 from bsn import files
 
-sys.path.insert(0, str(ROOT / "tools"))
-import kill_builds  # noqa: E402
-
 NAME = "experiment_0"
 MARK = "BSN_TEST_KEEP"
 
@@ -60,12 +57,6 @@ def again(copy, **environment):
     command = [sys.executable, "-m", "bsn.cli", "build", "--profile", "smoke", "--fresh", "--chapter", NAME]
     environment |= {"PYTHONPATH": str(copy), "BSN_RECORD": str(copy / "_build" / "record"), MARK: str(copy)}
     return dict(args=command, cwd=copy, env={**os.environ, **environment}, text=True)
-
-
-def test_killed_builds_end_as_an_undisturbed_one(tmp_path):
-    rounds = list(kill_builds.kill_builds(tmp_path / "kills", kills=2, chapter=[NAME], seed=3))
-    assert sum(len(one["moments"]) for one in rounds) == 2
-    assert all(one["nets"] and not one["recorded"] and not one["wrong"] for one in rounds), rounds
 
 
 @pytest.mark.parametrize("limit", [20_000, 150_000], ids=["notebook", "site"])

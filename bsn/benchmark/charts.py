@@ -1,20 +1,10 @@
 """The benchmark's figures."""
 
 import statistics
-import textwrap
 
 import pandas as pd
-import seaborn as sns
 
 from bsn.figures.style import INK, SERIES, Figure, name_rows, subplots
-
-AXES = {
-    "nets": "Nets trained in one call",
-    "steps": "Steps",
-    "width": "Width of the hidden layer",
-    "depth": "Hidden layers of 200 units",
-    "threads": "Threads",
-}
 
 
 def rates(report):
@@ -26,51 +16,13 @@ def rates(report):
         colour = ours if one["name"].startswith("bsn") else peers
         axes.barh(row, one["rate"], color=colour, height=0.7)
         axes.plot([min(one["rates"]), max(one["rates"])], [row, row], color=INK, linewidth=1.5)
-    limit = report["product_limit"]["net_steps_per_second"]
-    axes.axvline(limit, color=INK, linestyle="--", linewidth=1.2)
-    axes.text(limit, -0.9, "dense products alone ", ha="right", va="top")
     name_rows(axes, [one["name"].replace(": ", ":\n") for one in ranked])
-    axes.set(xlabel="Net-steps a second (line: slowest to fastest)", ylim=(-1.6, len(ranked)))
+    axes.set(xlabel="Net-steps a second (line: slowest to fastest)")
     axes.grid(axis="y", visible=False)
     said = "; ".join(f"{one['name']} {one['rate']:,.0f}" for one in ranked[::-1])
-    text = f"Net-steps a second: {said}. Dense products alone would allow {limit:,.0f}."
+    text = f"Net-steps a second: {said}."
     data = pd.DataFrame(ranked[::-1])[["name", "rate", "accuracy", "memory"]]
     return Figure(figure, text, data)
-
-
-def growth(report):
-    """Seconds of a call as one thing grows, with a line of proportional growth, and the memory."""
-    frame = pd.DataFrame(report["growth"])
-    figure, axes = subplots(3, 2, height=6.6)
-    for place, name in zip(axes.flat, AXES):
-        part = frame[frame.grows == name]
-        sns.lineplot(part, x="value", y="seconds", marker="o", ax=place)
-        last = part.iloc[-1]
-        shape = part.value / last.value
-        place.plot(
-            part.value,
-            last.seconds * (1 / shape if name == "threads" else shape),
-            "--",
-            color=INK,
-            linewidth=1,
-        )
-        place.set(xscale="log", yscale="log", ylabel="Seconds a call")
-        ends = part.seconds.iloc[[0, -1]].round(1)
-        place.set_yticks(ends, ends.astype(str))
-    nets = frame[frame.grows == "nets"]
-    sns.lineplot(nets, x="value", y="memory", marker="o", ax=axes.flat[-1])
-    axes.flat[-1].set(xscale="log", ylim=(0, 1.1 * nets.memory.max()), ylabel="Peak memory, MiB")
-    for place, name in zip(axes.flat, [*AXES, "nets"]):
-        values = frame.value[frame.grows == name]
-        place.set_xticks(values, values.astype(str))
-        place.set_xlabel(AXES[name])
-        place.minorticks_off()
-    figure.suptitle("Dashed: in proportion, through the last point")
-    said = []
-    for name, part in frame.groupby("grows", sort=False):
-        first, last = part.iloc[0], part.iloc[-1]
-        said.append(f"{name} {first.value} to {last.value}: {first.seconds:.1f} s to {last.seconds:.1f} s")
-    return Figure(figure, "Seconds of a call as one thing grows. " + "; ".join(said) + ".", frame)
 
 
 def scaling(report):
@@ -91,17 +43,3 @@ def scaling(report):
     return Figure(
         figure, f"Seconds for the same nets, and efficiency: {said}.", frame.drop(columns="seconds")
     )
-
-
-def profile(report):
-    """Microseconds of a core that a net-step costs, by what they are spent on."""
-    parts = sorted(report["profile"].items(), key=lambda item: item[1])
-    figure, axes = subplots(height=2.8)
-    names = [textwrap.fill(name, 26) for name, _ in parts]
-    axes.barh(range(len(parts)), [value for _, value in parts], color=SERIES[0])
-    name_rows(axes, names)
-    axes.set(xlabel="Microseconds of a core per net-step")
-    axes.grid(axis="y", visible=False)
-    said = "; ".join(f"{name} {value:.1f}" for name, value in parts[::-1])
-    text = f"Microseconds of a core per net-step: {said}."
-    return Figure(figure, text, pd.DataFrame(parts[::-1], columns=["part", "microseconds"]))

@@ -20,10 +20,7 @@ ROUND_SECONDS = 1.5
 
 # name -> (what it needs installed, what trains it, numbers of nets)
 PEERS = {
-    "Keras fit": ("keras", "keras_fit", [1]),
     "TF1-style session loop": ("tensorflow", "session_loop", [1]),
-    "tf.function loop": ("tensorflow", "tf_function_loop", [1]),
-    "PyTorch eager loop": ("torch", "torch_loop", [1]),
     "JAX jit(vmap(scan))": ("jax", "jax_vmap_scan", [1, 8, 32]),
 }
 ENGINE = {

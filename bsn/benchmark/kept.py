@@ -12,8 +12,7 @@ REPORTS = {
     "benchmark": (
         "bsn bench --json",
         {
-            "machine", "versions", "dataset", "rounds", "steps", "product_limit", "contestants", "ratios",
-            "growth",
+            "machine", "versions", "dataset", "rounds", "steps", "contestants", "ratios",
         },
     ),
     "scaling": (

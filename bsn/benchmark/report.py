@@ -6,12 +6,12 @@ import sys
 import time
 
 from bsn import cluster, environment
-from bsn.benchmark import contest, sweeps
+from bsn.benchmark import contest
 from bsn.data import load, resolve
 from bsn.errors import InputError
 from bsn.threads import thread_count
 
-VERSIONS = ("numpy", "numba", "scipy", "tensorflow", "keras", "torch", "jax")
+VERSIONS = ("numpy", "numba", "scipy", "tensorflow", "jax")
 CHAPTER = "bsn.run, a chapter: 2 estimators x 3 rates"
 
 
@@ -24,8 +24,6 @@ def measure(dataset, rounds, steps):
         raise InputError(
             f"bench: {dataset} has {data.classes} classes; allowed: data of 10, as the peers have"
         )
-    start = sweeps.start(dataset)
-    limit = sweeps.product_limit(data)
     results, absent = contest.contest(dataset, rounds, steps, say)
     rates = {result["name"]: result["rate"] for result in results}
     jax = [rate for name, rate in rates.items() if name.startswith("JAX")]
@@ -43,14 +41,9 @@ def measure(dataset, rounds, steps):
         "dataset": dataset,
         "rounds": rounds,
         "steps": steps,
-        "product_limit": {"flops": limit[0], "net_steps_per_second": limit[1]},
         "contestants": results,
         "not_installed": absent,
         "ratios": ratios,
-        "share_of_product_limit": rates[CHAPTER] / limit[1],
-        "growth": sweeps.growth(dataset, steps, say),
-        "profile": sweeps.profile(dataset, steps),
-        "start": start,
     }
 
 
@@ -62,14 +55,8 @@ def table(report):
             f"{one['rate']:12,.0f}  {min(one['rates']):7,.0f}  {max(one['rates']):7,.0f}  "
             f"{one['accuracy']:8.4f}  {one['memory']:5,.0f}  {one['name']}"
         )
-    limit = report["product_limit"]
-    lines.append(
-        f"{limit['net_steps_per_second']:12,.0f}  dense products alone, at {limit['flops'] / 1e9:.0f} GFLOP/s"
-    )
     for name, ratio in report["ratios"].items():
         lines.append(f"a chapter's six nets: {ratio:.1f} times the {name}")
-    for name, seconds in report["start"].items():
-        lines.append(f"first results after {seconds:.1f} s, {name}")
     lines += [f"not installed, so not measured: {name}" for name in report["not_installed"]]
     return "\n".join(lines)
 

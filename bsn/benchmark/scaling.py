@@ -3,29 +3,19 @@
 import contextlib
 import logging
 import os
-import pickle
 import platform
 import statistics
-import tempfile
 import time
 
-from bsn import cluster, environment, experiments, record, threads, training
+from bsn import cluster, environment, record, threads, training
 from bsn.benchmark.peers import LEARNING_RATE
 from bsn.benchmark.report import say
-from bsn.data import load, resolve
+from bsn.data import resolve
 from bsn.spec import Spec
 
 WORKERS = 4
 BATCHES, TOGETHER = 12, 8  # a number of batches that 1 to 4 workers share out evenly
 VERSIONS = ["distributed", *record.COMPUTED_WITH]
-
-# One task's, besides its line in the graph: what goes to and from the scheduler until its result is here
-# (distributed's scheduler.py and client.py; `gather` and `get_data` are a question and an answer each)
-MESSAGES = (
-    "compute-task", "task-finished", "key-in-memory", "gather", "gather's answer", "get_data",
-    "get_data's answer", "client-releases-keys", "free-keys",
-)  # fmt: skip
-TASK_SECONDS = 1e-3  # of the scheduler, at most (Dask's documentation, "Best practices")
 
 
 def measure(dataset, rounds, steps):
@@ -95,42 +85,3 @@ def table(report):
         seconds = statistics.median(run["seconds"])
         lines.append(f"{seconds:9.2f}  {run['efficiency']:10.2f}  {run['count']} {run['on']}")
     return "\n".join(lines)
-
-
-def costs(dataset, count):
-    """What nets cost besides their training, measured on nets of the book's record.
-
-    Args:
-        dataset: as for `bsn.Spec`, whose bytes on their way to a worker are counted.
-        count: how many nets to write and read; at most as many as the record has.
-
-    Returns:
-        A dict: nets (how many were measured), points (of a net's curves); bytes: data, task (of one batch),
-        result, file, frame (of one net, the last in the DataFrame of `bsn.run`); seconds of one net: add,
-        look_up, read_all.
-    """
-    rows = [row for row in experiments.book_rows() if row["epochs"] == 20][:count]
-    together = training.SIDE_BY_SIDE
-    batch = [Spec(estimator="sigmoid", learning_rate=1 + i) for i in range(together)]
-    with tempfile.TemporaryDirectory(prefix="bsn-") as folder:
-        started = time.perf_counter()
-        for row in rows:
-            record.add(folder, row)
-        added = time.perf_counter()
-        record.look_up(folder, [row["key"] for row in rows])
-        looked_up = time.perf_counter()
-        record.read_all(folder)
-        read = time.perf_counter()
-        size = sum(entry.stat().st_size for entry in os.scandir(folder))
-    return {
-        "nets": len(rows),
-        "points": len(rows[0]["value"]),
-        "data": len(cluster.packed(load(resolve(dataset)))),
-        "task": len(pickle.dumps((batch, cluster.fingerprint()))),
-        "result": len(pickle.dumps(rows[:together])) / len(rows[:together]),
-        "file": size / len(rows),
-        "frame": int(record.curves(rows).memory_usage().sum()) / len(rows),
-        "add": (added - started) / len(rows),
-        "look_up": (looked_up - added) / len(rows),
-        "read_all": (read - looked_up) / len(rows),
-    }

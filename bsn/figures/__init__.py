@@ -6,11 +6,10 @@ Those of the gradient laboratory need TensorFlow and are imported from `bsn.figu
 from bsn.figures import scorecard
 from bsn.figures.estimators import examples, gradient_comparison, surrogate_derivatives
 from bsn.figures.scorecard import at_a_glance, published_numbers
-from bsn.figures.training import chapter_times, learning_curves
+from bsn.figures.training import learning_curves
 
 __all__ = [
     "at_a_glance",
-    "chapter_times",
     "examples",
     "gradient_comparison",
     "learning_curves",

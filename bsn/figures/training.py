@@ -94,17 +94,3 @@ def _in_words(table, held_out):
             parts.append(f"published {row.published:.4f}")
         sentences.append(", ".join(parts))
     return f"{held_out.capitalize()} accuracy after the last epoch: " + "; ".join(sentences) + "."
-
-
-def chapter_times(times):
-    """Seconds that each chapter of a build took, from `bsn.results.chapter_times`."""
-    ranked = times.sort_values("seconds")
-    figure, axes = subplots(height=0.26 * len(ranked) + 0.8)
-    axes.barh(ranked.chapter, ranked.seconds, color=SERIES[0])
-    for row, seconds in enumerate(ranked.seconds):
-        axes.text(seconds, row, f" {seconds:.0f}", va="center")
-    axes.set(xlabel="Seconds")
-    axes.margins(x=0.1)
-    axes.grid(axis="y", visible=False)
-    text = "; ".join(f"{row.chapter} {row.seconds:.0f} s" for row in ranked[::-1].itertuples())
-    return Figure(figure, f"Run time of each chapter: {text}.", ranked)
