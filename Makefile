@@ -19,9 +19,9 @@ test: $(READY)  ## every test, the built site included
 lint: $(READY)  ## style of the code
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 
-lock: $(VENV)/bin/uv  ## resolve pyproject.toml's dependencies anew into requirements.txt
+lock: $(VENV)/bin/uv  ## resolve the dependencies of both packages into requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 \
-		--custom-compile-command "make lock" --extra dev pyproject.toml --output-file requirements.txt
+		--custom-compile-command "make lock" --extra dev pyproject.toml book/pyproject.toml --output-file requirements.txt
 
 clean:  ## remove everything that was built, the environment excepted
 	rm -rf _build
@@ -33,9 +33,9 @@ $(VENV)/bin/uv:
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 # byte code and training compiled now: otherwise each kernel's first start would pay for it
-$(READY): requirements.txt pyproject.toml | $(VENV)/bin/uv
+$(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/uv
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt
-	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable . --editable book
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
-	@BSN_RECORD= BSN_SCHEDULER= $(VENV)/bin/python -c 'import bsn; bsn.run([bsn.Spec(estimator="sigmoid", learning_rate=1, dataset="digits", epochs=1)])'
+	@BSN_RECORD= BSN_SCHEDULER= $(VENV)/bin/python -c 'from bookkit import data, runs; from bsn import Spec; runs.run([Spec(estimator="sigmoid", learning_rate=1, epochs=1)], data.load("digits"))'
 	@touch $@

@@ -1,27 +1,27 @@
-"""Binary stochastic neurons: their gradient estimators, and many small nets trained at once.
+"""Binary stochastic neurons: gradient estimators, and a Keras layer.
 
->>> from bsn import Spec, run                    # train the post's nets
 >>> from bsn import BinaryStochastic             # a Keras layer for a model of your own
 >>> from bsn.estimators import sigmoid_adjusted  # one estimator as a plain function
 """
 
+from __future__ import annotations
+
 import importlib
-import os
+import typing
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or not at all
+if typing.TYPE_CHECKING:
+    from bsn.errors import InputError
+    from bsn.layers import BinaryStochastic
+    from bsn.spec import Spec
 
-_HOME = {
-    "BinaryStochastic": "bsn.layers",
-    "InputError": "bsn.errors",
-    "Spec": "bsn.spec",
-    "run": "bsn.training",
-}
-__all__ = list(_HOME)
-__version__ = "0.1.0"
+__all__ = ["BinaryStochastic", "InputError", "Spec"]
+__version__ = "0.2.0"
+
+_MODULES = {"BinaryStochastic": "bsn.layers", "InputError": "bsn.errors", "Spec": "bsn.spec"}
 
 
-def __getattr__(name):
-    """Import TensorFlow only when something that needs it is asked for."""
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+def __getattr__(name: str) -> typing.Any:
+    """Import a name's module when it is first asked for: TensorFlow only where it is needed."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'bsn' has no attribute {name!r}")

@@ -1,15 +1,15 @@
 """A Keras layer over the samplers, the estimators whose gradient flows back through the sample."""
 
-from bsn.backend import tf  # isort: skip  before Keras, which imports TensorFlow with its noise
-import keras
+from bsn.backend import load_tensorflow, tf
+
+load_tensorflow()  # before Keras, which would import it with its noise
+import keras  # noqa: E402
 
 from bsn.errors import InputError
 from bsn.estimators import ESTIMATORS
-from bsn.spec import MODES, check
+from bsn.spec import MODES, positive, refusal
 
-SAMPLERS = [
-    name for name, entry in ESTIMATORS.items() if entry.kind == "sampler" and entry.uniforms in (0, 1)
-]
+SAMPLERS = [name for name, entry in ESTIMATORS.items() if entry.kind == "sampler" and entry.noise in (0, 1)]
 
 
 @keras.saving.register_keras_serializable(package="bsn")
@@ -19,7 +19,7 @@ class BinaryStochastic(keras.layers.Layer):
     Args:
         estimator: the name of a sampler in `bsn.estimators.ESTIMATORS` that needs one uniform a unit.
             The gradient estimators need each example's loss, which a layer does not see: call them
-            yourself, or `bsn.run`.
+            yourself, or `bookkit.runs.run`.
         slope: s > 0 in sigmoid(s a).
         train_mode, eval_mode: "stochastic" or "deterministic" for `training` true and false.
         seed: of the sampling; None draws one.
@@ -56,11 +56,12 @@ class BinaryStochastic(keras.layers.Layer):
         super().__init__(**kwargs)
         if estimator not in SAMPLERS:
             raise InputError(
-                f"BinaryStochastic: estimator is {estimator!r}; allowed: one of {', '.join(SAMPLERS)}"
+                f"BinaryStochastic: estimator is {estimator!r}; expected one of {', '.join(SAMPLERS)}"
             )
-        check("slope", slope, rule="slope_rate", where="BinaryStochastic: ")
+        positive(slope, "BinaryStochastic: slope")
         for mode in (train_mode, eval_mode):
-            check("mode", mode, rule="train_mode", where="BinaryStochastic: ")
+            if not isinstance(mode, str) or mode not in MODES:
+                raise refusal("BinaryStochastic: mode", mode, " or ".join(MODES))
         self.estimator, self.slope, self.seed = estimator, slope, seed
         self.train_mode, self.eval_mode = train_mode, eval_mode
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -65,7 +65,7 @@ def no_record(monkeypatch):
 def run_bsn(*arguments, cwd=ROOT, **environment):
     """Run the `bsn` command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "bsn.cli", *map(str, arguments)],
+        [sys.executable, "-m", "bookkit.publish.cli", *map(str, arguments)],
         cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 

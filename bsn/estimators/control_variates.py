@@ -4,9 +4,19 @@ All are unbiased, whatever the control variate; how good it is decides the varia
 """
 
 from bsn.backend import tf
+from bsn.estimators.registry import register
 from bsn.estimators.sampling import conditional_logistic, logistic, sample
 
 
+@register(
+    title="MuProp",
+    kind="gradient",
+    bias="unbiased",
+    evaluations=2,
+    derivative="p",
+    noise=1,
+    reference="Gu et al. 2016, arXiv:1511.05176",
+)
 def muprop(f, logits, noise):
     """MuProp: f's first-order expansion around p as control variate. Two evaluations, at b and p.
 
@@ -29,6 +39,16 @@ def muprop(f, logits, noise):
     return residual[..., None] * (b - p) + derivative * p * (1 - p)
 
 
+@register(
+    title="REBAR",
+    kind="gradient",
+    bias="unbiased",
+    evaluations=3,
+    derivative="y, y~",
+    noise=2,
+    reference="Tucker et al. 2017, arXiv:1703.07370",
+    state="eta and temperature, its caller's",
+)
 def rebar(f, logits, noise, eta=1.0, temperature=0.5):
     """REBAR: f at the relaxed sample as control variate. Three evaluations, at b, y and y~.
 
@@ -46,6 +66,17 @@ def rebar(f, logits, noise, eta=1.0, temperature=0.5):
     return relax(f, logits, noise, lambda z: eta * f(tf.sigmoid(z / temperature)))
 
 
+@register(
+    title="RELAX",
+    kind="gradient",
+    bias="unbiased",
+    evaluations=1,
+    derivative="",
+    noise=2,
+    reference="Grathwohl et al. 2018, arXiv:1711.00123",
+    state="surrogate, its caller's",
+    caller="surrogate",
+)
 def relax(f, logits, noise, surrogate):
     """RELAX: a learned function of z as control variate. One evaluation of f, at b; two of the surrogate.
 

@@ -6,9 +6,19 @@ its variance is at most ARM's.
 """
 
 from bsn.backend import tf
+from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
 
 
+@register(
+    title="ARM",
+    kind="gradient",
+    bias="unbiased",
+    evaluations=2,
+    derivative="",
+    noise=1,
+    reference="Yin, Zhou 2019, arXiv:1807.11143",
+)
 def arm(f, logits, noise):
     """ARM (augment, REINFORCE, merge): g = (f(b~) - f(b)) (u - 1/2).
 
@@ -18,6 +28,15 @@ def arm(f, logits, noise):
     return (f(mirrored) - f(b))[..., None] * (noise - 0.5)
 
 
+@register(
+    title="DisARM",
+    kind="gradient",
+    bias="unbiased",
+    evaluations=2,
+    derivative="",
+    noise=1,
+    reference="Dong, Mnih, Tucker 2020, arXiv:2006.10680",
+)
 def disarm(f, logits, noise):
     """DisARM, also U2G: ``g = (f(b) - f(b~)) (b - b~) sigmoid(|a|) / 2``.
 

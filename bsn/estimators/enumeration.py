@@ -4,9 +4,19 @@ f need not be differentiable.
 """
 
 from bsn.backend import tf
+from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
 
 
+@register(
+    title="Local expectation",
+    kind="gradient",
+    bias="unbiased",
+    evaluations="H + 1",
+    derivative="",
+    noise=1,
+    reference="Titsias, Lázaro-Gredilla 2015, arXiv:1503.01494",
+)
 def local_expectation(f, logits, noise):
     """Local expectation (RAM): g_i = p_i (1 - p_i) (f(b, b_i = 1) - f(b, b_i = 0)), the others sampled.
 
@@ -29,12 +39,21 @@ def local_expectation(f, logits, noise):
     return p * tf.sigmoid(-logits) * (2 * b - 1) * change
 
 
-def states(units, dtype=tf.float32):
+def states(units, dtype="float32"):
     """All states of some units, [2^H, H], the last unit changing fastest."""
     place = tf.range(units - 1, -1, -1)
     return tf.cast(tf.bitwise.right_shift(tf.range(2**units)[:, None], place) % 2, dtype)
 
 
+@register(
+    title="Exact",
+    kind="gradient",
+    bias="unbiased",
+    evaluations="2^H",
+    derivative="",
+    noise=0,
+    reference="",
+)
 def exact(f, logits, noise=None):
     """Full enumeration, the oracle: g = sum over all b of P(b) f(b) (b - p), the exact gradient.
 

@@ -6,10 +6,20 @@ goes to 0; the derivative dy/da = s y (1 - y) / t then grows rare and large. All
 """
 
 from bsn.backend import tf
+from bsn.estimators.registry import register
 from bsn.estimators.sampling import conditional_logistic, logistic, sample
 from bsn.estimators.straight_through import straight_through
 
 
+@register(
+    title="Concrete",
+    kind="sampler",
+    bias="biased",
+    evaluations=1,
+    derivative="y",
+    noise=1,
+    reference="Maddison, Mnih, Teh 2017, arXiv:1611.00712",
+)
 def concrete(logits, noise, slope=1.0, temperature=0.5):
     """Concrete (binary Gumbel-softmax): the relaxed sample y itself, g = f'(y) dy/da.
 
@@ -29,6 +39,15 @@ def concrete(logits, noise, slope=1.0, temperature=0.5):
     return tf.sigmoid(logistic(slope * logits, noise) / temperature)
 
 
+@register(
+    title="ST-Gumbel",
+    kind="sampler",
+    bias="biased",
+    evaluations=1,
+    derivative="b",
+    noise=1,
+    reference="Jang, Gu, Poole 2017, arXiv:1611.01144",
+)
 def st_gumbel(logits, noise, slope=1.0, temperature=0.5):
     """Straight-through Gumbel-softmax: the sample b forward, Concrete backward, g = f'(b) dy/da.
 
@@ -41,6 +60,16 @@ def st_gumbel(logits, noise, slope=1.0, temperature=0.5):
     return straight_through(logits, sample(logits, noise, slope), slope * y * (1 - y) / temperature)
 
 
+@register(
+    title="Gumbel-Rao",
+    kind="sampler",
+    bias="biased",
+    evaluations=1,
+    derivative="b",
+    noise="1 + K",
+    reference="Paulus, Maddison, Krause 2021, arXiv:2010.04838",
+    deterministic=False,  # its average is over noise that leads to the sample, which rounding has none of
+)
 def gumbel_rao(logits, noise, slope=1.0, temperature=0.5):
     """Gumbel-Rao: ST-Gumbel's derivative averaged over K noises that lead to the same b.
 

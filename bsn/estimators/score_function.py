@@ -5,12 +5,33 @@ f need not be differentiable. A baseline c that does not depend on b leaves the 
 """
 
 from bsn.backend import tf
+from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
 
 DECAY = 0.95  # of the moving averages (the post)
 FLOOR = 1e-4  # added to the variance adjustment's denominator (the post)
 
 
+def initial_mean(logits):
+    """The moving average before the first step: 0, for logits [..., B, H]."""
+    return tf.zeros_like(logits[..., 0, 0])
+
+
+def initial_moments(logits):
+    """The moving averages before the first step, numerator 0 and denominator 1, for logits [..., B, H]."""
+    first = logits[..., 0, :]
+    return tf.zeros_like(first), tf.ones_like(first)
+
+
+@register(
+    title="REINFORCE",
+    kind="gradient",
+    bias="unbiased",
+    evaluations=1,
+    derivative="",
+    noise=1,
+    reference="Williams 1992, doi:10.1007/BF00992696",
+)
 def reinforce(f, logits, noise):
     """REINFORCE: g = f(b) (b - p). Unbiased; evaluates f once.
 
@@ -24,6 +45,17 @@ def reinforce(f, logits, noise):
     return (b - tf.sigmoid(logits)) * f(b)[..., None]
 
 
+@register(
+    title="Moving-average",
+    kind="gradient",
+    bias="unbiased",
+    evaluations=1,
+    derivative="",
+    noise=1,
+    reference="Williams 1992, doi:10.1007/BF00992696",
+    state="mean loss",
+    initial=initial_mean,
+)
 def moving_average(f, logits, noise, mean):
     """REINFORCE with the past losses' mean as baseline: g = (b - p) (f(b) - c). Unbiased; one evaluation.
 
@@ -42,11 +74,17 @@ def moving_average(f, logits, noise, mean):
     return gradient, DECAY * mean + (1 - DECAY) * tf.reduce_mean(loss, axis=-1)
 
 
-def initial_mean(logits):
-    """The moving average before the first step: 0, for logits [..., B, H]."""
-    return tf.zeros_like(logits[..., 0, 0])
-
-
+@register(
+    title="Variance-adjusted",
+    kind="gradient",
+    bias="slightly biased: the baseline knows the present batch",
+    evaluations=1,
+    derivative="",
+    noise=1,
+    reference="Bengio, Léonard, Courville 2013, arXiv:1308.3432",
+    state="two moments per unit",
+    initial=initial_moments,
+)
 def variance_adjusted(f, logits, noise, moments):
     """REINFORCE with a baseline for each unit: g = (b - p) (f(b) - c). One evaluation.
 
@@ -74,12 +112,17 @@ def variance_adjusted(f, logits, noise, moments):
     return score * (loss - baseline[..., None, :]), (numerator, denominator)
 
 
-def initial_moments(logits):
-    """The moving averages before the first step, numerator 0 and denominator 1, for logits [..., B, H]."""
-    first = logits[..., 0, :]
-    return tf.zeros_like(first), tf.ones_like(first)
-
-
+@register(
+    title="NVIL",
+    kind="gradient",
+    bias="unbiased",
+    evaluations=1,
+    derivative="",
+    noise=1,
+    reference="Mnih, Gregor 2014, arXiv:1402.0030",
+    state="baseline, its caller's",
+    caller="baseline",
+)
 def nvil(f, logits, noise, baseline):
     """REINFORCE with a learned baseline for each example: g = (b - p) (f(b) - c(x)).
 
@@ -97,6 +140,15 @@ def nvil(f, logits, noise, baseline):
     return (b - tf.sigmoid(logits)) * (f(b) - baseline)[..., None]
 
 
+@register(
+    title="Leave-one-out",
+    kind="gradient",
+    bias="unbiased",
+    evaluations="K",
+    derivative="",
+    noise="K",
+    reference="Salimans, Knowles 2014, arXiv:1401.1022",
+)
 def leave_one_out(f, logits, noise):
     """REINFORCE with K samples, each one's baseline the others' mean loss. Unbiased; K evaluations.
 
@@ -111,7 +163,7 @@ def leave_one_out(f, logits, noise):
     samples, get a baseline for free); for a multi-sample bound, Mnih, Rezende 2016, arXiv:1602.06725.
     """
     if noise.shape[0] < 2:
-        raise ValueError(f"leave_one_out: noise is for {noise.shape[0]} sample; allowed: at least 2")
+        raise ValueError(f"leave_one_out: noise is for {noise.shape[0]} sample; expected at least 2")
     b = sample(logits, noise)  # K x ... x H
     loss = f(b)
     centred = loss - tf.reduce_mean(loss, axis=0)  # K x ...

@@ -5,6 +5,7 @@ The slope s is 1 unless given; shapes are as in `sample`.
 """
 
 from bsn.backend import tf
+from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
 
 
@@ -19,6 +20,15 @@ def straight_through(logits, value, derivative):
     return unit(logits)
 
 
+@register(
+    title="Sigmoid",
+    kind="sampler",
+    bias="biased, except where f is linear in each unit",
+    evaluations=1,
+    derivative="p",
+    noise=0,
+    reference="",
+)
 def sigmoid(logits, noise, slope=1.0):
     """The deterministic unit p = sigmoid(s a), no sample: g = f'(p) s p (1 - p), exact for f(p).
 
@@ -28,6 +38,15 @@ def sigmoid(logits, noise, slope=1.0):
     return tf.sigmoid(slope * logits)
 
 
+@register(
+    title="Pass-through",
+    kind="sampler",
+    bias="biased",
+    evaluations=1,
+    derivative="b",
+    noise=1,
+    reference="Bengio, Léonard, Courville 2013, arXiv:1308.3432",
+)
 def pass_through(logits, noise, slope=1.0):
     """Straight-through estimator with the identity as derivative: g = f'(b).
 
@@ -47,6 +66,15 @@ def pass_through(logits, noise, slope=1.0):
     return straight_through(logits, b, tf.ones_like(b))
 
 
+@register(
+    title="Sigmoid-adjusted",
+    kind="sampler",
+    bias="biased, except where f is linear in each unit",
+    evaluations=1,
+    derivative="b",
+    noise=1,
+    reference="Bengio, Léonard, Courville 2013, arXiv:1308.3432",
+)
 def sigmoid_adjusted(logits, noise, slope=1.0):
     """Straight-through estimator with the sigmoid's derivative: g = f'(b) s p (1 - p).
 
@@ -60,6 +88,15 @@ def sigmoid_adjusted(logits, noise, slope=1.0):
     return straight_through(logits, sample(logits, noise, slope), slope * p * (1 - p))
 
 
+@register(
+    title="Fires-only",
+    kind="sampler",
+    bias="biased",
+    evaluations=1,
+    derivative="b",
+    noise=1,
+    reference="R2RT 2016",
+)
 def fires_only(logits, noise, slope=1.0):
     """Straight-through estimator that passes only where the unit fired: g = f'(b) b.
 
@@ -69,6 +106,15 @@ def fires_only(logits, noise, slope=1.0):
     return straight_through(logits, b, b)
 
 
+@register(
+    title="ReinMax",
+    kind="sampler",
+    bias="biased, except where f is quadratic in each unit",
+    evaluations=1,
+    derivative="b",
+    noise=1,
+    reference="Liu et al. 2023, arXiv:2304.08612",
+)
 def reinmax(logits, noise, slope=1.0):
     """ReinMax for binary units at temperature 1: ``g = f'(b) s |b - p| / 2``.
 

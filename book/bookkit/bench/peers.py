@@ -1,0 +1,123 @@
+"""The same nets as a user would train them without `bookkit.runs.run`.
+
+Each peer is a function of the data, the number of nets and the seed that returns `train(steps)`, which
+trains on for that many mini-batches and returns the nets' validation accuracies at their end; they are
+taken every 100 steps, too. The nets are the post's: 784-100-10, sigmoid-adjusted straight-through,
+mini-batches of 50, plain SGD. In the usual convention, mean cross-entropy, the post's learning rate
+counts five times. All but JAX train one net at a time.
+"""
+
+import numpy as np
+
+from bsn.spec import BATCH_SIZE, RECORD_EVERY
+
+HIDDEN = 100
+LEARNING_RATE = 0.3  # as the post counts it
+USUAL_RATE = LEARNING_RATE * BATCH_SIZE / 10
+
+
+def _batches(examples, seed):
+    """Endless shuffled indices of mini-batches."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from rng.permutation(examples)[: examples // BATCH_SIZE * BATCH_SIZE].reshape(-1, BATCH_SIZE)
+
+
+def session_loop(data, nets, seed):
+    """TensorFlow 1's way, as the post's: a graph, placeholders and a session."""
+    from bsn.backend import tf
+
+    v1 = tf.compat.v1
+    (x, labels), (eval_x, eval_labels) = data
+    one_hot = np.eye(10, dtype=np.float32)
+    targets, eval_targets = one_hot[labels], one_hot[eval_labels]
+    graph = tf.Graph()
+    with graph.as_default():
+        v1.set_random_seed(seed)
+        images = v1.placeholder(tf.float32, [None, x.shape[1]])
+        classes = v1.placeholder(tf.float32, [None, 10])
+
+        def dense(h, width):
+            weight = v1.get_variable(f"w{width}", [h.shape[1], width])
+            return v1.matmul(h, weight) + v1.get_variable(f"b{width}", [width])
+
+        p = tf.sigmoid(dense(images, HIDDEN))
+        fires = tf.cast(v1.random_uniform(v1.shape(p)) < p, tf.float32)
+        q = tf.nn.softmax(dense(p + tf.stop_gradient(fires - p), 10))
+        loss = -tf.reduce_sum(tf.reduce_mean(classes * v1.log(q), axis=1))
+        step = v1.train.GradientDescentOptimizer(LEARNING_RATE).minimize(loss)
+        right = tf.equal(v1.argmax(q, 1), v1.argmax(classes, 1))
+        accuracy = tf.reduce_mean(tf.cast(right, tf.float32))
+        session = v1.Session()
+        session.run(v1.global_variables_initializer())
+    batches = _batches(len(x), seed)
+
+    def train(steps):
+        for i in range(1, steps + 1):
+            rows = next(batches)
+            session.run(step, {images: x[rows], classes: targets[rows]})
+            if i % RECORD_EVERY == 0:
+                score = session.run(accuracy, {images: eval_x, classes: eval_targets})
+        return [float(score)]
+
+    return train
+
+
+def jax_vmap_scan(data, nets, seed):
+    """JAX: one net's training as a scan, mapped over the nets, compiled whole; mini-batches shared."""
+    import jax
+    import jax.numpy as jnp
+
+    (x, labels), (eval_x, eval_labels) = [
+        (jnp.asarray(images), jnp.asarray(classes.astype(np.int32))) for images, classes in data
+    ]
+
+    @jax.custom_vjp
+    def fires(p, u):
+        return (u < p).astype(p.dtype)
+
+    # the sample is passed to p unchanged: sigmoid's own derivative adjusts it
+    fires.defvjp(lambda p, u: (fires(p, u), None), lambda _, upstream: (upstream, None))
+
+    def initial(key):
+        first, second = jax.random.split(key)
+        glorot = jax.nn.initializers.glorot_uniform()
+        shapes = (x.shape[1], HIDDEN), (HIDDEN, 10)
+        return [(glorot(k, shape), jnp.zeros(shape[1])) for k, shape in zip((first, second), shapes)]
+
+    def forward(parameters, images, key):
+        (w0, b0), (w1, b1) = parameters
+        p = jax.nn.sigmoid(images @ w0 + b0)
+        return fires(p, jax.random.uniform(key, p.shape)) @ w1 + b1
+
+    def loss(parameters, images, classes, key):
+        log_q = jax.nn.log_softmax(forward(parameters, images, key))
+        return -jnp.mean(jnp.take_along_axis(log_q, classes[:, None], axis=1))
+
+    def step(carry, rows):
+        parameters, key = carry
+        key, draw = jax.random.split(key)
+        gradients = jax.grad(loss)(parameters, x[rows], labels[rows], draw)
+        return (jax.tree.map(lambda p, g: p - USUAL_RATE * g, parameters, gradients), key), None
+
+    def hundred(carry, rows):
+        (parameters, key), _ = jax.lax.scan(step, carry, rows)
+        key, draw = jax.random.split(key)
+        right = forward(parameters, eval_x, draw).argmax(1) == eval_labels
+        return (parameters, key), right.mean()
+
+    def whole(carry, order):
+        return jax.lax.scan(hundred, carry, order)
+
+    compiled = jax.jit(jax.vmap(whole, in_axes=(0, None)))
+    keys = jax.random.split(jax.random.key(seed), nets)
+    carry = (jax.vmap(initial)(keys), keys)
+    batches = _batches(len(labels), seed)
+
+    def train(steps):
+        nonlocal carry
+        order = np.stack([next(batches) for _ in range(steps)]).reshape(-1, RECORD_EVERY, BATCH_SIZE)
+        carry, scores = compiled(carry, jnp.asarray(order.astype(np.int32)))
+        return np.asarray(scores)[:, -1].tolist()
+
+    return train

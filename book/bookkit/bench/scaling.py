@@ -1,0 +1,88 @@
+"""How training scales over the workers of a Dask cluster, and what a sweep costs besides the training."""
+
+import contextlib
+import dataclasses
+import logging
+import platform
+import statistics
+import time
+
+from bookkit import environment, record
+from bookkit.bench.peers import LEARNING_RATE
+from bookkit.bench.report import say
+from bookkit.data import load
+from bookkit.runs import train
+from bsn.spec import Spec
+
+WORKERS = 4
+BATCHES, TOGETHER = 12, 8  # a number of batches that 1 to 4 workers share out evenly
+VERSIONS = ["distributed", *record.COMPUTED_WITH]
+
+
+def measure(dataset, rounds, steps, settings):
+    """The same nets on threads of this machine, and on 1 to 4 workers of one thread each on it.
+
+    Args:
+        dataset: as for `bsn.Spec`; rounds: how often; steps: mini-batches for each net.
+
+    Returns:
+        A dict: date, machine, versions, dataset, rounds, nets, batches, steps, and `runs`, a list of dicts:
+        on ("threads" or "workers"), count, seconds (one a round), efficiency (of the medians: one worker's
+        seconds, or thread's, over `count` times those of `count`).
+    """
+    import distributed
+
+    data = load(dataset, settings.mnist_dir)
+    specs = [
+        Spec(
+            estimator="sigmoid-adjusted", learning_rate=LEARNING_RATE * (1 + i / 64), seed=seed,
+            epochs=1, steps_per_epoch=steps,
+        )
+        for seed in range(1, BATCHES + 1)
+        for i in range(TOGETHER)
+    ]  # fmt: skip
+    cores = settings.threads
+    runs = []
+
+    def add(where, count, scheduler=None):
+        say(f"{where}: {count}")
+        seconds = [
+            _seconds(specs, data, dataclasses.replace(settings, threads=count, scheduler=scheduler))
+            for _ in range(rounds + 1)
+        ][1:]  # the first loads and compiles
+        first = next((run for run in runs if run["on"] == where), {"seconds": seconds})
+        gain = statistics.median(first["seconds"]) / statistics.median(seconds)
+        runs.append({"on": where, "count": count, "seconds": seconds, "efficiency": gain / count})
+
+    for count in range(1, cores + 1):
+        add("threads", count)
+    with distributed.LocalCluster(
+        n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+    ) as local:  # fmt: skip
+        for count in range(1, WORKERS + 1):
+            local.scale(count)
+            local.wait_for_workers(count)
+            add("workers", count, local.scheduler_address)
+    system = {"processor": environment.processor(), "cores": cores, "system": platform.platform()}
+    return {
+        "date": time.strftime("%Y-%m-%d"), "machine": system, "versions": environment.versions(VERSIONS),
+        "dataset": data.name, "rounds": rounds, "nets": len(specs), "batches": BATCHES, "steps": steps,
+        "runs": runs,
+    }  # fmt: skip
+
+
+def _seconds(specs, data, settings):
+    started = time.perf_counter()
+    for _ in train(specs, data, settings, lambda total: contextlib.nullcontext(lambda done: None)):
+        pass
+    return time.perf_counter() - started
+
+
+def table(report):
+    """The report for a reader at a terminal."""
+    lines = ["  seconds  efficiency"]
+    for run in report["runs"]:
+        seconds = statistics.median(run["seconds"])
+        lines.append(f"{seconds:9.2f}  {run['efficiency']:10.2f}  {run['count']} {run['on']}")
+    return "\n".join(lines)

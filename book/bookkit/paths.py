@@ -1,0 +1,19 @@
+"""Where things lie in the repository: the one authority for paths."""
+
+import pathlib
+
+BOOK = pathlib.Path(__file__).resolve().parents[1]
+ROOT = BOOK.parent
+TABLES = BOOK / "tables"  # settings and claims
+RECORDS = BOOK / "record"  # what was measured
+BUILD = ROOT / "_build"
+EXECUTED = BUILD / "executed"
+SITE = BUILD / "html"
+CONFIG = ROOT / "_config.yml"
+TOC = ROOT / "_toc.yml"
+EXPERIMENTS = TABLES / "experiments.csv"
+CLAIMS = TABLES / "claims.csv"
+RECORD = RECORDS / "experiments.parquet"
+RANKING = RECORDS / "ranking.parquet"
+VAE = RECORDS / "vae.parquet"
+SECOND_SEEDS = RECORDS / "second_seeds.csv"

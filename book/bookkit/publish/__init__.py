@@ -1,0 +1,1 @@
+"""From chapters to the site, and the `bsn` command."""

@@ -1,0 +1,75 @@
+"""Where data and records lie, and where nets train: read from the environment here and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+
+from bookkit.paths import BUILD
+from bsn.errors import InputError, shown
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a user sets once for all chapters.
+
+    Attributes:
+        mnist_dir: folder with MNIST's four original files; None looks in TFDS's own cache.
+        record: folder of this build's record; None keeps nothing.
+        fresh: whether to retrain what the record has.
+        scheduler: address of a Dask scheduler whose workers train; None trains on this machine.
+        threads: how many threads train on this machine.
+    """
+
+    mnist_dir: pathlib.Path | None = None
+    record: pathlib.Path | None = BUILD / "record"
+    fresh: bool = False
+    scheduler: str | None = None
+    threads: int = 1
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read BSN_MNIST_DIR, BSN_RECORD, BSN_FRESH, BSN_SCHEDULER and BSN_THREADS.
+
+        An empty BSN_RECORD means no record, an empty BSN_SCHEDULER this machine. Where BSN_SCHEDULER is not
+        set, Dask's own configuration (scheduler-address) counts.
+
+        Raises:
+            InputError: BSN_THREADS is no whole number from 1 to 9999.
+        """
+        folder, record = environment.get("BSN_MNIST_DIR"), environment.get("BSN_RECORD")
+        return cls(
+            mnist_dir=pathlib.Path(folder).absolute() if folder else None,
+            record=cls.record if record is None else pathlib.Path(record).absolute() if record else None,
+            fresh=bool(environment.get("BSN_FRESH")),
+            scheduler=_scheduler(environment.get("BSN_SCHEDULER")),
+            threads=_threads(environment.get("BSN_THREADS")),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which another process reads the same settings."""
+        return {
+            "BSN_MNIST_DIR": str(self.mnist_dir or ""),
+            "BSN_RECORD": str(self.record or ""),
+            "BSN_FRESH": "1" if self.fresh else "",
+            "BSN_SCHEDULER": self.scheduler or "",
+            "BSN_THREADS": str(self.threads),
+        }
+
+
+def _scheduler(given: str | None) -> str | None:
+    if given is None:
+        import dask
+
+        given = dask.config.get("scheduler-address", None)
+    return given or None
+
+
+def _threads(given: str | None) -> int:
+    if given is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not (given.isdecimal() and len(given) < 5 and int(given)):
+        raise InputError(f"BSN_THREADS is {shown(given)}; expected a whole number from 1 to 9999")
+    return int(given)

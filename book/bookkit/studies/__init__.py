@@ -1,0 +1,1 @@
+"""What chapters measure beyond the experiments."""

@@ -1,0 +1,70 @@
+"""Expectations over an estimator's noise without drawing any: sums over outcomes, or integrals.
+
+A rule is a pair: nodes, in place of the noise, and their weights.
+"""
+
+import numpy as np
+
+from bsn.estimators import ESTIMATORS
+
+MOST = 10_000  # nodes
+# those whose estimate depends on the noise through the sample b alone
+OF_THE_SAMPLE = {
+    "pass-through", "sigmoid-adjusted", "fires-only", "reinmax", "reinforce", "moving-average",
+    "variance-adjusted", "nvil", "muprop", "local-expectation",
+}  # fmt: skip
+
+
+def rule(name, setting):
+    """Nodes [uniforms, M, P, E, H] and weights [M, P, E] for an estimator's noise; None if too many."""
+    logits, uniforms = setting.logits, ESTIMATORS[name].noise
+    units, p = logits.shape[-1], 1 / (1 + np.exp(-logits))
+    ends = np.stack([0 * p, np.minimum(p, 1 - p), np.maximum(p, 1 - p), 0 * p + 1])
+    t = np.arange(-33, 33.1, 0.3)  # the trapezoidal rule in logit(v) converges exponentially
+    v, weight = 1 / (1 + np.exp(-t)), 0.3 / (2 + 2 * np.cosh(t))
+    outcomes = np.stack([p / 2, (1 + p) / 2]), np.stack([p, 1 - p])
+    if uniforms == 0:
+        return np.full([1, 1, *logits.shape], 0.5), np.ones([1, *logits.shape[:2]])
+    if name in OF_THE_SAMPLE and not (name == "variance-adjusted" and logits.shape[1] > 1):
+        planes = [outcomes]
+    elif name == "leave-one-out":
+        planes = [outcomes, outcomes]
+    elif name in ("arm", "disarm"):  # piecewise linear in u
+        planes = [_pieces(ends, 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3), np.full(2, 0.5))]
+    elif units > 1:
+        return None
+    elif name == "gumbel-rao":
+        planes = [outcomes, _pieces(np.stack([0 * p, 0 * p + 1]), v, weight)]
+    else:
+        planes = [_pieces(ends, v, weight)]
+    sizes = [len(nodes) for nodes, _ in planes for _ in range(units)]
+    if units > 1 and np.prod(sizes, dtype=float) > MOST:
+        return None
+    places = np.indices(sizes).reshape(len(planes), units, -1)
+    nodes, weights = np.empty([len(planes), places.shape[-1], *logits.shape]), 1.0
+    for plane, (node, share) in enumerate(planes):
+        for unit, place in enumerate(places[plane]):
+            nodes[plane, ..., unit] = node[place, ..., unit]
+            weights = weights * share[place, ..., unit]
+    return nodes, weights
+
+
+def _pieces(ends, v, weight):
+    """A rule on [0, 1] repeated between any two ends."""
+    width = np.diff(ends, axis=0)[:, None]
+    shape = [1, len(v)] + [1] * (ends.ndim - 1)
+    nodes, weights = ends[:-1, None] + width * v.reshape(shape), width * weight.reshape(shape)
+    return nodes.reshape(-1, *ends.shape[1:]), weights.reshape(-1, *ends.shape[1:])
+
+
+def moments(g, weights, noises):
+    """Mean [P, E, H] and summed variance [P, E]; `noises` averaged given b, where that is asked for."""
+    mean = np.sum(weights[..., None] * g, 0)
+    spread = np.sum(weights[..., None] * (g - mean) ** 2, (0, -1))
+    if not noises:
+        return mean, spread
+    g, weights = (array.reshape(2, -1, *array.shape[1:]) for array in (g, weights))
+    share = weights.sum(1)
+    given = np.sum(weights[..., None] * g, 1) / share[..., None]  # of each outcome b
+    between = np.sum(share[..., None] * (given - mean) ** 2, (0, -1))
+    return mean, between + (spread - between) / noises

@@ -1,0 +1,13 @@
+"""``python -m bookkit.studies.vae``: train the nets of the book's record, or go on where that was stopped."""
+
+import sys
+
+from bookkit.studies.vae import runs
+from bsn.errors import InputError
+
+if __name__ == "__main__":
+    try:
+        print(f"bsn: {runs.write_book_record()} nets are in {runs.BOOK_RECORD}")
+    except InputError as error:
+        print(f"bsn: {error}", file=sys.stderr)
+        sys.exit(2)

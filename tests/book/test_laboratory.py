@@ -1,0 +1,240 @@
+"""The gradient laboratory: exact where it says so, within standard errors elsewhere, against closed forms."""
+
+import numpy as np
+import oracle
+import pandas as pd
+import pytest
+
+from bookkit import statistics
+from bookkit.parameters import check
+from bookkit.studies.laboratory import caller, findings, measuring, settings
+from bookkit.studies.laboratory.rules import moments, rule
+from bsn import InputError
+from bsn.backend import tf
+from bsn.estimators import ESTIMATORS
+
+UNBIASED = oracle.UNBIASED
+T = 0.45
+
+
+@pytest.fixture(scope="module")
+def unit():
+    return settings.one_unit([T, 0.499], 300, 3)
+
+
+@pytest.fixture(scope="module")
+def quadratics():
+    return settings.quadratics(3, 3, seed=2)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return settings.nets([1, 2], 4, "digits", [0, 200], 0.3)
+
+
+@pytest.fixture(scope="module")
+def measured(unit, quadratics, net):
+    made = {"unit": unit, "quadratics": quadratics, "net": net}
+    return {
+        name: measuring.measure_all(one, draws, tuning=60)
+        for (name, one), draws in zip(made.items(), (50, 400, 400))
+    }
+
+
+@pytest.mark.parametrize("where", ["unit", "quadratics", "net"])
+def test_every_estimator_is_measured_at_every_point(measured, where):
+    frame = measured[where]
+    assert list(frame.estimator.unique()) == list(ESTIMATORS)
+    assert frame.groupby("estimator").size().nunique() == 1
+    numbers = frame[["bias", "bias_error", "deviation", "cosine", "cosine_error", "microseconds"]]
+    assert np.isfinite(numbers).all(axis=None) and (frame.cosine.abs() <= 1 + 1e-9).all()
+
+
+@pytest.mark.parametrize("where", ["unit", "quadratics", "net"])
+def test_unbiased_estimators_are_exactly_so_where_nothing_is_drawn(measured, where):
+    frame = measured[where]
+    frame = frame[frame.estimator.isin(UNBIASED)]
+    drawn = frame.bias_error > 0
+    assert (frame.bias[~drawn] < 1e-9).all()
+    assert (frame.bias[drawn] < 2 * frame.bias_error[drawn]).all()  # a length of many coordinates: about 1
+    assert not (where == "unit" and drawn.any())
+
+
+def test_a_wrong_gradient_is_caught(monkeypatch, quadratics, net):
+    """By its bias, whether the mean is exact or drawn."""
+    for name, setting in (("reinforce", quadratics), ("leave-one-out", net)):
+        entry = ESTIMATORS[name]
+        wrong = entry._replace(function=lambda f, a, u, entry=entry: 0.7 * entry.function(f, a, u))
+        monkeypatch.setitem(ESTIMATORS, name, wrong)
+        found = measuring.measure(name, setting, 3000)
+        assert (found.bias > 0.2).all() and (found.bias > 3 * found.bias_error).all()
+
+
+def test_closed_forms_of_one_unit(unit, measured):
+    """On (b - t)^2: exact p q (1 - 2 t), and the mean of sigmoid-adjusted 2 p q (p - t)."""
+    p, t = oracle.sigmoid(unit.logits[:, 0, 0]), unit.points.target.to_numpy()
+    exact = p * (1 - p) * (1 - 2 * t)
+    np.testing.assert_allclose(measuring.exact_gradient(unit)[:, 0, 0], exact, rtol=1e-12)
+    means = {
+        "sigmoid": 2 * p * (1 - p) * (p - t),
+        "sigmoid-adjusted": 2 * p * (1 - p) * (p - t),
+        "pass-through": 2 * (p - t),
+        "fires-only": 2 * p * (1 - t),
+        "reinmax": exact,
+    }
+    frame = measured["unit"].set_index("estimator")
+    for name, mean in means.items():
+        np.testing.assert_allclose(frame.bias[name], np.abs(mean - exact) / exact, rtol=1e-9, atol=1e-9)
+    second = p * q_squared(p) * (1 - t) ** 4 + (1 - p) * p**2 * t**4
+    np.testing.assert_allclose(frame.deviation["reinforce"], np.sqrt(second - exact**2) / exact, rtol=1e-9)
+
+
+def q_squared(p):
+    return (1 - p) ** 2
+
+
+@pytest.mark.parametrize("name", ["reinforce", "arm", "leave-one-out", "st-gumbel", "gumbel-rao", "rebar"])
+def test_exact_moments_agree_with_draws(name, unit):
+    options = caller.granted(unit, steps=5).get(name, {})
+    exact = measuring.measure(name, unit, 2, noises=3, **options)
+    planes = 4 if name == "gumbel-rao" else 2 if name == "leave-one-out" else 1
+    noise = np.random.default_rng(5).random([planes, 40_000, *unit.logits.shape])
+    g = measuring.estimates(name, unit, noise, options)[..., 0, 0]
+    size = np.abs(measuring.exact_gradient(unit)[:, 0, 0])
+    np.testing.assert_allclose(g.std(0) / size, exact.deviation, rtol=0.05)
+
+
+def test_exact_moments_of_several_units_agree_with_the_oracle(quadratics):
+    for name in ("reinforce", "disarm", "leave-one-out"):
+        nodes, weights = rule(name, quadratics)
+        np.testing.assert_allclose(weights.sum(0), 1, rtol=1e-12)
+        mean, spread = moments(measuring.estimates(name, quadratics, nodes, {}), weights, 0)
+        for point in range(3):
+
+            def f(b, point=point):
+                b = tf.convert_to_tensor(b)[..., None, None, :] + np.zeros_like(quadratics.logits)
+                return quadratics.loss(b)[..., point, 0]
+
+            logits = quadratics.logits[point, 0]
+            expected = oracle.moments(name, f, logits, oracle.rules_for(name, logits))
+            np.testing.assert_allclose(mean[point, 0], expected[0], atol=1e-10)
+            np.testing.assert_allclose(spread[point, 0], expected[1].sum(), rtol=1e-9)
+
+
+def test_the_gram_matrix_measures_the_weights_gradients(net):
+    """Against gradients of the weights and biases themselves, made of the images."""
+    part = settings.training.load_part(settings.load("digits"), "train")
+    inputs = np.c_[part.source.parts["train"][0][:50], np.ones(50)].astype(float)
+    a, b = np.random.default_rng(0).normal(size=(2, *net.logits.shape))
+    weights = [np.einsum("ed,peh->pdh", inputs, one) for one in (a, b)]
+    np.testing.assert_allclose(measuring.dot(net, a, b), np.sum(weights[0] * weights[1], axis=(1, 2)))
+
+
+def test_the_nets_loss_and_gradient(net):
+    """The post's loss, and its exact gradient against differences of the expected loss."""
+    exact, step = measuring.exact_gradient(net), 1e-5
+
+    def expected(logits):
+        return caller.granted(net._replace(logits=logits), steps=1)["nvil"]["baseline"].numpy()
+
+    for unit in (0, 3):
+        change = np.zeros_like(net.logits)
+        change[..., unit] = step
+        slope = (expected(net.logits + change) - expected(net.logits - change)) / (2 * step)
+        np.testing.assert_allclose(exact[..., unit], slope, atol=1e-8)
+    losses = net.loss(tf.zeros(net.logits.shape, tf.float64)).numpy()
+    assert (losses > 0).all() and losses[0].mean() == pytest.approx(np.log(10) / 10, rel=0.1)
+
+
+def test_a_net_is_trained_as_bsn_run_trains(net):
+    """Its hidden units' weights are those of the same seed's net, and training has moved them."""
+    part = settings.training.load_part(settings.load("digits"), "train")
+    images = part.source.parts["train"][0][:50].astype(float)
+    (weights, bias), _ = settings.network.initial_parameters(1, [64, 4, 10])
+    np.testing.assert_allclose(net.logits[0], images @ weights.astype(float) + bias, atol=1e-5)
+    assert np.abs(net.logits[1] - net.logits[0]).max() > 0.1
+
+
+def test_adam_against_its_first_steps():
+    path = list(settings.adam(lambda x: [2 * x[0]], [np.array([1.0, -3.0])], 2, 0.01))
+    np.testing.assert_allclose(
+        path[1][0], [0.99, -2.99], rtol=1e-9
+    )  # the first step is the rate, any gradient
+    assert len(path) == 3
+
+
+def test_what_the_papers_prove(measured):
+    for where, frame in measured.items():
+        frame = frame.set_index("estimator").deviation
+        slack = 1e-9 if where == "unit" else 0.1
+        assert (frame["disarm"].to_numpy() <= frame["arm"].to_numpy() * (1 + slack)).all()
+        assert (frame["gumbel-rao"].to_numpy() <= frame["st-gumbel"].to_numpy() * (1 + slack)).all()
+        assert (frame["local-expectation"].to_numpy() <= frame["nvil"].to_numpy() + 1e-9).all()
+    for where in ("unit", "quadratics"):
+        assert (measured[where].query("estimator == 'reinmax'").bias < 1e-9).all()
+    assert (measured["net"].query("estimator == 'reinmax' and step == 200").bias > 1e-3).all()
+
+
+def test_tuned_control_variates_lower_the_variance(measured):
+    for where in ("quadratics", "net"):
+        frame = measured[where].set_index("estimator").deviation
+        for name in ("rebar", "relax"):
+            assert (frame[name].to_numpy() < frame["reinforce"].to_numpy()).all()
+
+
+def test_rebars_control_variate_is_worth_nothing_where_f_of_a_half_is(unit):
+    """At p = 1/2 and f(0) near f(1): the covariance goes with f(1/2). The paper's other form gains off it."""
+    found = findings.least_rebar(unit)
+    assert (found.plain[found.target == 0.499] > 0.999).all()
+    assert (found.plain[found.target == T] < 0.9).all()  # f(1/2) = 0.0025, and scales beyond 10
+    at_start = found.step == 0
+    np.testing.assert_allclose(found.plain[at_start], found.tempered[at_start], rtol=1e-6)
+    assert (found.tempered[found.step == 300] < 0.2).all()
+
+
+def test_error_at_a_budget():
+    frame = pd.DataFrame(
+        {
+            "estimator": ["sigmoid-adjusted", "disarm", "gumbel-rao"],
+            "bias": [0.5, 0.3, 0.5],
+            "bias_error": [0.0, 0.3, 0.3],
+            "deviation": [2.0, 3.0, 0.0],
+            "evaluations": [1, 2, 1],
+        }
+    )
+    np.testing.assert_allclose(findings.bias(frame), [0.5, 0, 0.4])  # none of the unbiased's is real
+    np.testing.assert_allclose(findings.error(frame, 4), [0.25 + 1, 4.5, 0.16])
+
+
+def test_ranking_and_orderings(measured):
+    table = findings.ranking(measured["quadratics"], "problem")
+    assert table.index[0] == "exact" and table.error.is_monotonic_increasing
+    assert ((table.low <= table.error) & (table.error <= table.high)).all()
+    found = findings.compare(measured["net"], "net", "net").set_index("claim")
+    assert found.verdict["DisARM ≤ ARM"] in (statistics.HOLDS, statistics.UNDECIDED)
+    swapped = measured["unit"].replace({"estimator": {"arm": "disarm", "disarm": "arm"}})
+    for frame, verdict in ((measured["unit"], statistics.HOLDS), (swapped, statistics.FAILS)):
+        frame = frame[frame.step > 0]
+        found = findings.compare(frame, "unit").set_index("claim")
+        assert found.verdict["DisARM ≤ ARM"] == verdict
+    assert not findings.show_orderings(found.reset_index()).to_html().count("nan")
+
+
+def test_the_catalogue_is_the_table():
+    table = findings.catalogue()
+    assert list(table.index) == list(ESTIMATORS)
+    for name, entry in ESTIMATORS.items():
+        assert table["evaluations of f"][name] == entry.evaluations and table.bias[name] == entry.bias
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("targets", [0.5]), ("targets", [1.0]), ("units", 7), ("units", 1), ("layer_width", 9), ("draws", 1),
+        ("net_seeds", [1]), ("checkpoints", [100, 0]), ("checkpoints", [-1]), ("problems", 1), ("points", 1),
+        ("noises", 0), ("temperature", 0), ("tuning_steps", 0), ("descent_steps", 0),
+    ],
+)  # fmt: skip
+def test_parameters_that_are_refused(name, value):
+    with pytest.raises(InputError, match=name):
+        check(name, value)

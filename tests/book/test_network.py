@@ -1,0 +1,261 @@
+"""The compiled nets against NumPy in float64 and against TensorFlow; the loss that breaks."""
+
+import inspect
+
+import numpy as np
+import pytest
+import reference
+
+from bookkit import parameters
+from bookkit.compiled import network, sparse, units
+from bsn import estimators
+from bsn.backend import tf
+from bsn.estimators import score_function
+
+HIDDEN, INPUTS, CLASSES, BATCH = (6, 5), 8, 10, 7
+WIDTHS = np.array([*HIDDEN, CLASSES])
+ONE_PASS = parameters.SAMPLERS + parameters.SCORED  # the others: test_steps.py
+
+
+def problem(seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.random((BATCH, INPUTS)) * (rng.random((BATCH, INPUTS)) < 0.6)
+    y = np.eye(CLASSES)[rng.integers(0, CLASSES, BATCH)]
+    noise = [[rng.random((BATCH, width)) for width in HIDDEN] for _ in range(3)]
+    return x, y, noise
+
+
+def unstacked(first, upper, net):
+    """One net's [(W, b), ...] from the arrays of all."""
+    arrays, at, width = [first[:, net * HIDDEN[0] : (net + 1) * HIDDEN[0]]], 0, INPUTS
+    for layer, out in enumerate(WIDTHS):
+        for shape in [(out,)] if layer == 0 else [(width, out), (out,)]:
+            size = int(np.prod(shape))
+            arrays.append(upper[net, at : at + size].reshape(shape))
+            at += size
+        width = out
+    assert at == upper.shape[1]
+    return list(zip(arrays[::2], arrays[1::2]))
+
+
+def train(first, upper, moments, x, y, noise, slopes, rates, estimator, stable=False):
+    """`network.train` on the same images again and again; changes its arguments."""
+    diverged, batch = np.full(len(upper), -1), np.arange(len(x), dtype=np.int32)
+    stacked = np.float32([np.concatenate(u, axis=1) for u in noise])
+    summed = network.train(
+        first, upper, moments, diverged, sparse.rows(np.float32(x)), y.argmax(1).astype(np.int32),
+        np.stack([batch] * len(noise)), stacked, np.float32(slopes), np.full(len(upper), True),
+        np.float32(rates), units.CODES[estimator], stable, WIDTHS, 0,
+    )  # fmt: skip
+    return summed, diverged
+
+
+@pytest.mark.parametrize("stable", [False, True])
+@pytest.mark.parametrize("estimator", ONE_PASS)
+def test_three_training_steps_of_two_nets_against_numpy(estimator, stable):
+    """Two hidden layers, the moving averages included; rates and slopes differ between the nets."""
+    x, y, noise = problem()
+    rates = [0.3, 0.05]
+    # the slope is one of the straight-through estimators
+    slopes = [1.0, 2.0] if estimator in parameters.SAMPLERS else [1.0, 1.0]
+    nets = [network.initial_parameters(seed, [INPUTS, *WIDTHS]) for seed in (3, 4)]
+    kept = {"variance-adjusted": lambda w: (np.zeros(w), np.ones(w)), "moving-average": lambda w: (0.0,)}
+    start = [kept.get(estimator, lambda w: ())(w) for w in HIDDEN]
+    states = [([(np.float64(w), np.float64(b)) for w, b in net], start) for net in nets]
+
+    first, upper = network.side_by_side(nets)
+    moments = network.initial_moments(2, sum(HIDDEN))
+    expected_sum = np.zeros(2)
+    summed, diverged = train(first, upper, moments, x, y, noise, slopes, rates, estimator, stable)
+    for u in noise:
+        for i in range(2):
+            *states[i], _, right = reference.train_step(*states[i], x, y, u, slopes[i], rates[i], estimator)
+            expected_sum[i] += right
+    np.testing.assert_allclose(summed, expected_sum, rtol=1e-12)
+    assert list(diverged) == [-1, -1]
+    for i in range(2):
+        for trained, expected in zip(unstacked(first, upper, i), states[i][0]):
+            for one, other in zip(trained, expected):
+                np.testing.assert_allclose(one, other, atol=3e-7)
+        if estimator == "variance-adjusted":
+            expected = np.concatenate([np.stack(pair) for pair in states[i][1]], axis=1)
+            np.testing.assert_allclose(moments[i], expected, atol=3e-7)
+        if estimator == "moving-average":
+            expected = [mean for (mean,) in states[i][1]]
+            np.testing.assert_allclose(moments[i][0, [0, HIDDEN[0]]], expected, atol=3e-7)
+
+
+@pytest.mark.parametrize("estimator", ONE_PASS)
+def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
+    """The kernels repeat the formulas of `bsn.estimators`; here they are held to them."""
+    x, y, noise = problem(2)
+    entry = estimators.ESTIMATORS[estimator]
+    sampled = entry.kind == "sampler"
+
+    def unit(a, u):
+        if not sampled:
+            return estimators.sample(a, u)
+        if estimator == "gumbel-rao":
+            v = estimators.tied(slope * a, u)
+            u = tf.stack([u, *((v + k / units.DRAWS) % 1 for k in range(units.DRAWS))])
+        return entry.function(a, u, slope)
+
+    slope = 1.7 if sampled else 1.0
+    net = network.initial_parameters(6, [INPUTS, *WIDTHS])
+    first, upper = network.side_by_side([net])
+    train(first, upper, network.initial_moments(1, sum(HIDDEN)), x, y, noise[:1], [slope], [1.0], estimator)
+
+    variables = [[tf.constant(array) for array in pair] for pair in net]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        h, scored, objective = tf.constant(np.float32(x)), [], 0.0
+        for (weight, bias), u in zip(variables, noise[0]):
+            a, u = h @ weight + bias, np.float32(u)
+            scored.append((a, u))
+            h = unit(a, u)
+        logits = h @ variables[-1][0] + variables[-1][1]
+        losses = -tf.reduce_mean(np.float32(y) * tf.nn.log_softmax(logits), axis=-1)
+        objective = tf.reduce_sum(losses)
+        if not sampled:
+            for a, u in scored:
+                g, _ = estimators.gradient(estimator, lambda b: losses, tf.stop_gradient(a), u)
+                objective += tf.reduce_sum(tf.stop_gradient(g) * a)
+    for trained, before, gradient in zip(
+        unstacked(first, upper, 0), net, tape.gradient(objective, variables)
+    ):
+        for one, other, g in zip(trained, before, gradient):
+            np.testing.assert_allclose(other - one, g, atol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ["reinmax", "concrete", "st-gumbel", "gumbel-rao"])
+def test_saturated_units_pass_no_gradient(estimator):
+    """At logits and noise where p, 1 - p, u or an odds ratio is as small as it gets."""
+    ends = np.float32([-200, -88, -30, -1e-30, 0, 17, 30, 200])
+    noise = np.float32([0, 2**-24, 1e-3, 0.5, 1 - 2**-24])
+    logits, u = (grid.ravel() for grid in np.meshgrid(ends, noise))
+    p, h, upstream = logits.copy()[None], np.empty((1, len(u)), np.float32), np.ones((1, len(u)), np.float32)
+    code = units.CODES[estimator]
+    units.fire(p[0], np.zeros_like(u), u, np.float32(1), True, code, h[0])
+    moments = np.empty((2, 0), np.float32)
+    units.through_units(
+        code, upstream, np.float32(1), True, u[None], p, h, np.zeros(1, np.float32), moments, 0
+    )
+    assert ((0 <= h) & (h <= 1)).all()
+    assert ((0 <= upstream) & (upstream <= 0.5)).all()
+    if estimator != "concrete":
+        assert (h[0] == (u < p[0])).all()
+    # at u = 0 a unit fires however silent, and ReinMax then passes half
+    far = (np.abs(logits) > 20) & ((u > 0) | (estimator not in ("reinmax", "gumbel-rao")))
+    assert (upstream[0, far] < 1e-6).all()
+
+
+def test_relaxed_training_shows_in_the_evaluation_as_samples():
+    x, y, noise = problem(4)
+    first, upper = network.side_by_side([network.initial_parameters(6, [INPUTS, *WIDTHS])])
+    images, labels, u = sparse.rows(np.float32(x)), np.int32(y.argmax(1)), np.float32(np.hstack(noise[0]))
+
+    def accuracy(name, stochastic):
+        code, settings = units.CODES[name], (np.ones(1, np.float32), np.full(1, stochastic))
+        return network.accuracy(first, upper, images, labels, u, *settings, code, WIDTHS)[0]
+
+    for stochastic in (True, False):
+        assert accuracy("concrete", stochastic) == accuracy("sigmoid-adjusted", stochastic)
+
+
+def test_constants_repeated_to_spare_tensorflow():
+    defaults = [inspect.signature(estimators.ESTIMATORS[name].function).parameters["temperature"].default
+        for name in ("concrete", "st-gumbel", "gumbel-rao", "rebar")]  # fmt: skip
+    assert set(defaults) == {1 / units.INVERSE_TEMPERATURE}
+    assert units.DECAY == np.float32(score_function.DECAY)
+    assert units.FLOOR == np.float32(score_function.FLOOR)
+
+
+def test_the_reference_gradient_by_finite_differences():
+    """The reference itself: the sigmoid net's step is the loss's numerical gradient."""
+    x, y, noise = problem(1)
+    net = [(np.float64(w), np.float64(b)) for w, b in network.initial_parameters(5, [INPUTS, *WIDTHS])]
+
+    def total(net):
+        return reference.train_step(net, [(), ()], x, y, noise[0], 1.0, 0.0, "sigmoid")[2].sum()
+
+    stepped = reference.train_step(net, [(), ()], x, y, noise[0], 1.0, 1.0, "sigmoid")[0]
+    for layer in range(3):
+        for index in [(0, 0), (4, 3)]:
+            moved = [(w.copy(), b.copy()) for w, b in net]
+            moved[layer][0][index] += 1e-6
+            slope = (total(moved) - total(net)) / 1e-6
+            assert net[layer][0][index] - stepped[layer][0][index] == pytest.approx(slope, rel=1e-3, abs=1e-6)
+
+
+def test_exp_to_one_part_in_ten_million():
+    x = np.linspace(-87, 87, 100_001, dtype=np.float32)
+    found = np.array([units.exp(v) for v in x])
+    np.testing.assert_allclose(found, np.exp(np.float64(x)), rtol=2e-7)
+    assert units.exp(np.float32(-1e30)) < 1e-37 and 1e38 < units.exp(np.float32(1e30)) < np.inf
+
+
+def loss_and_gradient(logits, label, stable):
+    z, q = np.float32(logits), np.empty(len(logits), np.float32)
+    gradient = np.empty_like(z)
+    network.softmax(z, q)
+    return network.loss_and_gradient(z, q, label, stable, gradient), gradient
+
+
+@pytest.mark.parametrize("gap", [87.4, 95.0, 200.0])  # the first two give a denormal probability
+def test_the_posts_loss_breaks_where_a_probability_underflows(gap):
+    """0 log 0 of another class is NaN, in the loss and the gradient; the stable loss is finite."""
+    logits = [gap] + [gap - 1] * 8 + [0.0]
+    loss, gradient = loss_and_gradient(logits, 0, False)
+    assert np.isnan(loss) and np.isnan(gradient).all()
+    loss, gradient = loss_and_gradient(logits, 0, True)
+    assert np.isfinite(loss) and np.isfinite(gradient).all()
+    loss, gradient = loss_and_gradient(logits, 9, False)  # the right class's own probability: -log 0
+    assert loss == np.inf and np.isnan(gradient).all()
+
+
+def test_the_posts_loss_breaks_where_tensorflows_does():
+    """Logits around the border of underflow: the kernel and TensorFlow's own kernels break alike."""
+    for gap in np.arange(86.0, 105.0, 0.25):
+        logits = np.float32([gap] + [gap - 1] * 8 + [0.0])
+        q = tf.nn.softmax(logits)
+        expected = -tf.reduce_mean(tf.one_hot(0, 10) * tf.math.log(q))
+        loss, _ = loss_and_gradient(logits, 0, False)
+        if q[-1] == 0 or q[-1] >= network.TINY:  # in between TensorFlow's own builds differ
+            assert np.isnan(loss) == np.isnan(expected.numpy()), gap
+
+
+@pytest.mark.parametrize("stable", [False, True])
+def test_both_losses_against_automatic_differentiation(stable):
+    rng = np.random.default_rng(0)
+    for label in range(10):
+        logits = tf.constant(rng.normal(size=10) * 5)
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            expected = -tf.reduce_mean(tf.one_hot(label, 10, dtype=tf.float64) * tf.nn.log_softmax(logits))
+        loss, gradient = loss_and_gradient(logits, label, stable)
+        np.testing.assert_allclose(loss, expected, rtol=2e-6)
+        np.testing.assert_allclose(gradient, tape.gradient(expected, logits), atol=1e-7)
+
+
+def test_nan_answers_class_zero_and_ties_the_first():
+    q = np.empty(4, np.float32)
+    for logits, answer in [
+        ([1, 1, np.nan, 1], 0),  # one NaN spoils its row's softmax
+        ([np.nan] * 4, 0),
+        ([np.nan, 5, 1, 1], 0),
+        ([np.inf, 5, 1, 1], 0),
+        ([1, 5, 1, 5], 1),
+        ([1, 5, 1, 6], 3),
+    ]:
+        network.softmax(np.float32(logits), q)
+        assert network.best(q) == answer, logits
+
+
+def test_initial_values_are_glorot_uniform_biases_too():
+    (weight, bias), _ = network.initial_parameters(1, [784, 100, 10])
+    assert np.abs(weight).max() <= np.sqrt(6 / 884) and np.abs(bias).max() <= np.sqrt(6 / 200)
+    assert np.std(weight) == pytest.approx(np.sqrt(2 / 884), rel=0.02)
+    assert np.std(bias) == pytest.approx(np.sqrt(2 / 200), rel=0.2)
+    again = network.initial_parameters(1, [784, 100, 10])
+    other = network.initial_parameters(2, [784, 100, 10])
+    assert (again[0][0] == weight).all() and not (other[0][0] == weight).any()

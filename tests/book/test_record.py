@@ -1,0 +1,232 @@
+"""The record: what it answers, what it refuses, and that nothing in it is ever half-written."""
+
+import json
+import multiprocessing
+import pathlib
+
+import golden
+import pyarrow.parquet as pq
+import pytest
+from conftest import run_bsn
+
+from bookkit import experiments, record, runs
+from bookkit.runs import run
+from bsn import InputError, Spec
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(record.FOLDER_VARIABLE, str(tmp_path / "record"))
+    return tmp_path / "record"
+
+
+def short(**fields):
+    common = dict(
+        estimator="sigmoid-adjusted",
+        learning_rate=0.3,
+        dataset="digits",
+        hidden=(5,),
+        epochs=1,
+        steps_per_epoch=101,
+    )
+    return Spec(**{**common, **fields})
+
+
+def test_the_golden_nets_train_as_they_did():
+    """Fails when the same spec gives another result: then raise SEMANTICS and run tests/golden.py."""
+    stored = json.loads(golden.PATH.read_text())
+    assert stored["semantics"] == record.SEMANTICS
+    assert not golden.differ(stored["curves"], golden.curves())
+
+
+@pytest.mark.parametrize("changed", [dict(seed=12), dict(hidden=(21,))])
+def test_the_golden_test_can_fail(changed):
+    assert golden.differ(json.loads(golden.PATH.read_text())["curves"], golden.curves(**changed))
+
+
+def test_run_trains_only_what_the_record_lacks(folder, monkeypatch):
+    first = run([short(seed=1), short(seed=2)])
+    trained = []
+
+    def counting(specs, progress):
+        trained.extend(specs)
+        return original(specs, progress)
+
+    original = runs.train
+    monkeypatch.setattr(runs, "train", counting)
+    again = run([short(seed=2), short(seed=3), short(seed=1)])
+    assert trained == [short(seed=3)]
+    for net, old in ((0, 1), (2, 0)):
+        same = again[again.net == net].drop(columns="net").reset_index(drop=True)
+        assert same.equals(first[first.net == old].drop(columns="net").reset_index(drop=True))
+    monkeypatch.setenv(record.FRESH_VARIABLE, "1")
+    run([short(seed=1)])
+    assert trained == [short(seed=3), short(seed=1)]
+
+
+def test_what_determines_a_net_is_in_its_name(folder, monkeypatch):
+    spec = short()
+    names = {record.key(spec, "data"), record.key(spec, "other data")}
+    names |= {record.key(short(**fields), "data") for fields in (dict(seed=2), dict(stable_loss=True))}
+    monkeypatch.setattr(record, "SEMANTICS", record.SEMANTICS + 1)
+    names.add(record.key(spec, "data"))
+    assert len(names) == 5
+    assert record.key(short(dataset="elsewhere.npz"), "data") == record.key(spec, "data")
+
+
+def damaged_files(path):
+    """name -> how to spoil a record's file."""
+    whole = path.read_bytes()
+
+    def edited():
+        [row] = record.read(path)
+        row["value"][-1] = 0.99
+        record.write(str(path), [row])
+
+    def newer_format():
+        table = pq.read_table(path)
+        pq.write_table(table.replace_schema_metadata({"bsn_format": str(record.FORMAT + 1)}), path)
+
+    def newer_semantics():
+        [row] = record.read(path)
+        row["semantics"] += 1
+        row["digest"] = record.digest(row)
+        record.write(str(path), [row])
+
+    def another_net():
+        [row] = record.read(path)
+        row["seed"] += 1
+        row["key"] = "0" * 32
+        row["digest"] = record.digest(row)
+        record.write(str(path), [row])
+
+    return {
+        "cut short": lambda: path.write_bytes(whole[: len(whole) // 2]),
+        "damaged": lambda: path.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) * 40 + whole[90:]),
+        "empty": lambda: path.write_bytes(b""),
+        "not Parquet": lambda: path.write_bytes(b"nothing of the kind"),
+        "changed": edited,
+        "format": newer_format,
+        "semantics": newer_semantics,
+        "another net": another_net,
+    }
+
+
+SAYS = {
+    "cut short": "is cut short or damaged",
+    "damaged": "record: ",
+    "empty": "is cut short or damaged",
+    "not Parquet": "is cut short or damaged",
+    "changed": "was changed after it was written",
+    "format": "is of format 3, newer than this version's 2",
+    "semantics": "training semantics 2, newer than 1",
+    "another net": "holds another net than its name says",
+}
+
+
+@pytest.mark.parametrize(
+    "how", ["cut short", "damaged", "empty", "not Parquet", "changed", "format", "semantics", "another net"]
+)
+@pytest.mark.parametrize("fresh", ["", "1"])
+def test_a_damaged_record_is_refused_and_left_as_it_is(folder, how, fresh, monkeypatch):
+    run([short()])
+    [path] = folder.iterdir()
+    damaged_files(path)[how]()
+    spoilt = path.read_bytes()
+    monkeypatch.setenv(record.FRESH_VARIABLE, fresh)
+    with pytest.raises(InputError) as raised:
+        run([short()])
+    message = str(raised.value)
+    assert SAYS[how] in message
+    assert "\n" not in message and str(path) in message and "move it away" in message
+    assert path.read_bytes() == spoilt and list(folder.iterdir()) == [path]
+
+
+def test_a_net_of_the_first_format_is_still_found(folder):
+    """It had no `zero_biases`; its key and digest are as they were."""
+    spec = short()
+    [made] = runs.train([spec])
+    assert record.key(spec, "data") == "603ba1a34d98857ac4bdb80434eaf6bc"
+    assert record.key(short(zero_biases=True), "data") != record.key(spec, "data")
+    record.add(folder, made)
+    [path] = folder.iterdir()
+    old = pq.read_table(path).drop_columns(["zero_biases"])
+    pq.write_table(old.replace_schema_metadata({"bsn_format": "1"}), path)
+    assert record.look_up(folder, [made["key"]]) == {made["key"]: made}
+
+
+def _run_some(folder, seeds):
+    import os
+
+    os.environ[record.FOLDER_VARIABLE] = folder
+    run([short(seed=seed) for seed in seeds])
+
+
+def test_two_processes_at_once_lose_nothing(folder):
+    context = multiprocessing.get_context("spawn")
+    both = [
+        context.Process(target=_run_some, args=(str(folder), seeds)) for seeds in (range(0, 6), range(3, 9))
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert sorted(row["seed"] for row in record.read_all(folder)) == list(range(9))
+    assert all(path.suffix == ".parquet" for path in folder.iterdir())
+
+
+def test_a_write_that_fails_leaves_nothing_and_says_so(folder, monkeypatch):
+    def full(*arguments, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(InputError, match="cannot write .*: No space left on device"):
+        run([short()])
+    assert list(folder.iterdir()) == []
+
+
+def test_the_record_keeps_how_a_net_was_made(folder):
+    run([short()])
+    [row] = record.read_all(folder)
+    assert row["seed"] == 1 and row["seconds"] > 0 and row["dataset"] == "digits"
+    assert json.loads(row["versions"])["python"].startswith("3.11") and row["machine"]
+    assert len(row["date"]) == 10 and len(row["data"]) == 32
+
+
+def test_a_record_folder_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(record.FOLDER_VARIABLE, str(tmp_path / "file" / "record"))
+    with pytest.raises(InputError, match="record: cannot"):
+        run([short()])
+    assert pathlib.Path(tmp_path / "file").read_text() == ""
+
+
+def test_the_books_record_is_whole():
+    """Ten seeds of every setting on MNIST, no failed net hidden, and small."""
+    table = experiments.nets()
+    settings = experiments.table()
+    assert (table.dataset == "mnist").all() and list(table.columns) == experiments.CSV
+    counts = table.groupby(["experiment", "label"]).seed.nunique()
+    assert len(counts) == len(settings) and (counts == 10).all()
+    assert {made["semantics"] for made in experiments.book_rows()} == {record.SEMANTICS}
+    assert table[table.label == "Pass-through, 1.0"].diverged.eq("true").any()
+    assert table[table.label == "REINFORCE, 0.3, 4 layers"].diverged.eq("true").all()
+    assert experiments.RECORD.stat().st_size < 4 * 2**20
+
+
+def test_record_on_the_command_line(folder):
+    run([short()])
+    environment = {record.FOLDER_VARIABLE: str(folder)}
+    listed = run_bsn("record", "--csv")
+    assert listed.returncode == 0 and listed.stdout.startswith(",".join(experiments.CSV) + "\n")
+    assert listed.stdout.count("\n") == 1 + 10 * len(experiments.table())
+    assert ",false,mnist,1,20," in listed.stdout and ",true," in listed.stdout and "True" not in listed.stdout
+    told = run_bsn("record", "--build", **environment)
+    assert told.returncode == 0 and "this build's record: 1 nets" in told.stdout
+    nothing = run_bsn("record", "--adopt", **environment)
+    assert nothing.returncode == 2 and nothing.stderr.count("\n") == 1 and "to adopt" in nothing.stderr
+    [path] = folder.iterdir()
+    path.write_bytes(b"")
+    spoilt = run_bsn("record", "--build", "--csv", **environment)
+    assert spoilt.returncode == 2 and spoilt.stderr.count("\n") == 1 and str(path) in spoilt.stderr

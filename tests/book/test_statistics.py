@@ -1,0 +1,225 @@
+"""The statistics on data with a known answer, and the claims as they are written down."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from scipy.optimize import brentq
+
+from bookkit import experiments, statistics
+from bookkit.statistics import AGREES, DIFFERS, FAILS, HOLDS, UNDECIDED
+from bsn import InputError
+
+CLAIMS = pd.read_csv(statistics.CLAIMS)
+
+
+def test_intervals_against_values_from_a_table():
+    """Student's t for 2 degrees of freedom and 95 % is 4.303."""
+    low, high = statistics.prediction_interval([0.4, 0.5, 0.6])
+    assert (low, high) == pytest.approx(
+        (0.5 - 0.43027 * np.sqrt(4 / 3), 0.5 + 0.43027 * np.sqrt(4 / 3)), rel=1e-2
+    )
+    assert high - 0.5 == pytest.approx(0.43027 * np.sqrt(4 / 3), rel=1e-4)
+    low, high = statistics.prediction_interval([0.1, 0.5, 0.9])
+    assert (low, high) == (0, 1)  # accuracies end there
+    low, high = statistics.mean_interval([1, 2, 3])
+    assert (low, high) == pytest.approx((2 - 4.3027 / np.sqrt(3), 2 + 4.3027 / np.sqrt(3)), rel=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_coverage_of_the_intervals(seeds):
+    """95 % of the next draws, and of the true means, lie inside."""
+    rng = np.random.default_rng(0)
+    trials = 4000
+    drawn = rng.normal(0.96, 0.002, (trials, seeds + 1))
+    next_inside = mean_inside = 0
+    for row in drawn:
+        low, high = statistics.prediction_interval(row[:-1])
+        next_inside += low <= row[-1] <= high
+        low, high = statistics.mean_interval(row[:-1])
+        mean_inside += low <= 0.96 <= high
+    error = 4 * np.sqrt(0.95 * 0.05 / trials)
+    assert next_inside / trials == pytest.approx(0.95, abs=error)
+    assert mean_inside / trials == pytest.approx(0.95, abs=error)
+
+
+def test_one_seed_says_nothing():
+    with pytest.raises(InputError, match="1 seeds; expected at least 2"):
+        statistics.prediction_interval([0.9])
+
+
+def test_number_verdicts():
+    runs = [0.960, 0.962, 0.964, 0.966]
+    low, high = statistics.prediction_interval(runs)
+    assert (
+        statistics.number_verdict(high - 1e-4, runs) == statistics.number_verdict(low + 1e-4, runs) == AGREES
+    )
+    assert (
+        statistics.number_verdict(high + 1e-4, runs) == statistics.number_verdict(low - 1e-4, runs) == DIFFERS
+    )
+    broken = [0.0958] * 10
+    assert statistics.number_verdict(0.0958, broken) == AGREES
+    assert statistics.number_verdict(0.0960, broken) == DIFFERS
+
+
+@pytest.mark.parametrize(
+    "effects, low, high, verdict",
+    [
+        ([0.010, 0.011, 0.012], 0, np.inf, HOLDS),
+        ([-0.010, -0.011, -0.012], 0, np.inf, FAILS),
+        ([-0.010, 0.001, 0.012], 0, np.inf, UNDECIDED),
+        ([0.000, 0.0001, -0.0001], -0.005, 0.005, HOLDS),
+        ([0.100, 0.1001, 0.0999], -0.005, 0.005, FAILS),
+        ([0.004, 0.005, 0.006], -0.005, 0.005, UNDECIDED),
+        ([-0.1] * 3, -np.inf, 0, HOLDS),
+        ([0.0] * 3, 0, np.inf, FAILS),
+    ],
+)
+def test_claim_verdicts(effects, low, high, verdict):
+    assert statistics.claim_verdict(effects, low, high, 0.95) == verdict
+
+
+def test_all_claims_together_are_seldom_decided_wrongly():
+    """Effects that lie on the border, all of them: any verdict is wrong, and one in 20 books may have one."""
+    rng = np.random.default_rng(1)
+    level = 1 - (1 - statistics.LEVEL) / len(CLAIMS)
+    books = 400
+    wrong = 0
+    for _ in range(books):
+        effects = rng.normal(0, 0.002, (len(CLAIMS), 10))
+        wrong += any(statistics.claim_verdict(row, 0, np.inf, level) != UNDECIDED for row in effects)
+    assert wrong / books < 0.05 + 4 * np.sqrt(0.05 * 0.95 / books)
+
+
+def test_the_claims_file_names_nets_and_regions_that_exist():
+    table = experiments.table()
+    names = set(table.experiment + ": " + table.label)
+    assert sorted(CLAIMS.claim.unique()) == list(range(1, 15))
+    for claim in CLAIMS.itertuples():
+        assert claim.a in names
+        assert claim.b in names or 0 <= float(claim.b) <= 1
+        assert claim.measure in ("final", "early", "early training", "gap")
+        assert claim.low < claim.high or np.isnan(claim.low) != np.isnan(claim.high)
+
+
+def test_the_rates_that_claims_call_best_are_the_best_recorded():
+    """Of the three of a setting, by the record's means."""
+    found = statistics.book_measures()
+    means = found.groupby("label").final.mean()
+    for best, name in (
+        ("0.3", "Sigmoid-adjusted"),
+        ("0.1", "Pass-through"),
+        ("0.1", "Annealed in training too"),
+    ):
+        assert means[[f"{name}, {rate}" for rate in ("0.1", "0.3", "1.0")]].idxmax() == f"{name}, {best}"
+
+
+def test_the_record_gives_every_number_and_claim_a_verdict():
+    found = statistics.book_measures()
+    numbers, claims = statistics.numbers(found), statistics.claims(found)
+    assert len(numbers) == 22 and set(numbers.verdict) <= {AGREES, DIFFERS} and (numbers.seeds == 10).all()
+    assert len(claims) == len(CLAIMS) and set(claims.verdict) <= {HOLDS, FAILS, UNDECIDED}
+    assert (claims.seeds == 10).all()
+
+
+def made_up(values, measure="final"):
+    """A frame as from `measures`: {(experiment, label): {seed: value}}."""
+    return pd.DataFrame(
+        [
+            {"experiment": experiment, "label": label, "published": np.nan, "seed": seed, measure: value}
+            for (experiment, label), nets in values.items()
+            for seed, value in nets.items()
+        ]
+    )
+
+
+def test_claims_are_paired_by_seed():
+    """A difference that is the same at each seed counts, however much they differ; a lone seed doesn't."""
+    found = made_up({("0", "A"): {1: 0.5, 2: 0.7, 3: 0.9, 4: 0.1}, ("0", "B"): {3: 0.89, 2: 0.69, 1: 0.49}})
+    effects = (
+        statistics._values(found, "0: A", "final") - statistics._values(found, "0: B", "final")
+    ).dropna()
+    assert list(effects.index) == [1, 2, 3] and effects.to_numpy() == pytest.approx([0.01] * 3)
+    assert statistics._values(found, "0.2", "final") == 0.2
+    with pytest.raises(InputError, match="the record has no net '0: C'"):
+        statistics._values(found, "0: C", "final")
+
+
+def test_the_second_seeds_contradict_nothing():
+    """Some verdicts are undecided by one of the two sets; no claim holds by one and fails by the other."""
+    numbers, claims = statistics.scorecard()
+    flips = pd.concat([numbers.flips, claims.flips])
+    assert len(flips) == 22 + len(CLAIMS) and flips.mean() <= 0.12
+    own = statistics.claims(statistics.book_measures()).verdict
+    assert not ((own == HOLDS) & (claims.second == FAILS) | (own == FAILS) & (claims.second == HOLDS)).any()
+    for table, allowed in ((numbers, {AGREES, DIFFERS}), (claims, {HOLDS, FAILS, UNDECIDED})):
+        assert (table.verdict[table.flips] == UNDECIDED).all() and set(table.second) <= allowed
+    assert (pd.read_csv(statistics.SECOND_SEEDS).seeds == 10).all()
+
+
+def test_a_verdict_that_other_seeds_do_not_confirm_is_undecided(tmp_path, monkeypatch):
+    second = pd.read_csv(statistics.SECOND_SEEDS)
+    second.loc[0, "verdict"] = DIFFERS if second.verdict[0] == AGREES else AGREES
+    second.to_csv(tmp_path / "second.csv", index=False)
+    monkeypatch.setattr(statistics, "SECOND_SEEDS", tmp_path / "second.csv")
+    numbers, _ = statistics.scorecard()
+    assert numbers.flips[0] and numbers.verdict[0] == UNDECIDED and numbers.second[0] == second.verdict[0]
+    second.iloc[1:].to_csv(tmp_path / "second.csv", index=False)
+    with pytest.raises(InputError, match="second.csv has no 'number 0: Sigmoid'; bsn record --confirm"):
+        statistics.scorecard()
+
+
+@pytest.mark.parametrize("seeds", [10, 40])
+def test_repeatability_of_verdicts_with_known_chances(monkeypatch, tmp_path, seeds):
+    """What lies far from every border is always confirmed; what half of all sets decide, half of the time."""
+    normal = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)
+    spread = 0.01 / normal.std()
+
+    def half_the_time(bound):
+        """Distance of the mean from a border so that half of all t statistics exceed the bound."""
+        shift = brentq(lambda shift: stats.nct.cdf(bound, seeds - 1, shift) - 0.5, 0, 60)
+        return shift * 0.01 / np.sqrt(seeds)
+
+    each = 1 - (1 - statistics.LEVEL) / 2  # two claims
+    nets = {
+        ("0", "Far"): 0.5,
+        ("0", "Near"): half_the_time(stats.t.ppf((1 + each) / 2, seeds - 1)),
+        ("0", "Published"): 0.5 + half_the_time(stats.t.ppf(0.975, seeds - 1) * np.sqrt(seeds + 1)),
+    }
+    found = made_up({name: dict(enumerate(normal * spread + mean)) for name, mean in nets.items()})
+    found.loc[found.label == "Published", "published"] = 0.5
+    path = tmp_path / "claims.csv"
+    path.write_text("claim,reading,measure,a,b,low,high\n1,,final,0: Far,0,0,\n2,,final,0: Near,0,0,\n")
+    monkeypatch.setattr(statistics, "CLAIMS", path)
+    assert statistics.repeatability(found, seeds, draws=4000) == pytest.approx((1 + 0.5 + 0.5) / 3, abs=0.01)
+
+
+def test_confirming_takes_other_seeds_and_keeps_the_outcome(tmp_path, monkeypatch):
+    """The book's own nets under other seeds confirm everything; too few seeds confirm nothing."""
+    rows = experiments.book_rows()
+    by_seed = {
+        seed + 100: [{**made, "seed": seed + 100} for made in rows if made["seed"] == seed]
+        for seed in range(1, 11)
+    }
+    monkeypatch.setattr(experiments, "complete", lambda: by_seed)
+    monkeypatch.setattr(statistics, "SECOND_SEEDS", tmp_path / "second.csv")
+    monkeypatch.setattr(statistics, "ROOT", tmp_path)
+    lines = statistics.confirm().splitlines()
+    assert (
+        lines[0] == f"{22 + len(CLAIMS)} of {22 + len(CLAIMS)} verdicts are the same at the seeds 101 to 110"
+    )
+    assert len(lines) == 2 and not pd.concat(statistics.scorecard()).flips.any()
+    before = (tmp_path / "second.csv").read_bytes()
+    monkeypatch.setattr(experiments, "complete", lambda: {101: by_seed[101]})
+    with pytest.raises(InputError, match="at 1 seeds that serve; expected at least 10 to confirm"):
+        statistics.confirm()
+    assert (tmp_path / "second.csv").read_bytes() == before
+    monkeypatch.setattr(experiments, "complete", lambda: by_seed)
+    monkeypatch.setattr(statistics, "book_measures", unreadable)
+    with pytest.raises(InputError, match="nothing to compare with"):
+        statistics.confirm()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def unreadable():
+    raise InputError("nothing to compare with")

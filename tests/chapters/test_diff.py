@@ -1,0 +1,101 @@
+"""What `bsn diff` says of two builds: each kind of change, and nothing where nothing moved."""
+
+import shutil
+
+import nbformat
+import pandas as pd
+import pytest
+from conftest import run_bsn
+
+from bookkit.publish.diff import GLUE, diff
+from bsn import InputError
+
+
+def notebook(accuracy=0.9, verdict="agrees", value=1.5, rows=3):
+    """A chapter with a number in its text, a table and a figure."""
+    table = pd.DataFrame(
+        {"published": ["0.9516", "0.9600"], "verdict": [verdict, "agrees"]}, index=["Net A", "Net B"]
+    )
+    figure = pd.DataFrame({"step": range(rows), "value": [value] * rows})
+    glued = {"scrapbook": {"name": "accuracy", "mime_prefix": GLUE}}
+    outputs = [
+        nbformat.v4.new_output("display_data", {GLUE + "text/plain": f"{accuracy}"}, metadata=glued),
+        nbformat.v4.new_output("display_data", {"text/html": table.style.to_html()}),
+        nbformat.v4.new_output(
+            "display_data", {"text/html": "<svg/>", "text/csv": figure.to_csv(index=False)}
+        ),
+    ]
+    cell = nbformat.v4.new_code_cell("")
+    cell.outputs = outputs
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+@pytest.fixture
+def build(tmp_path):
+    def make(name, **chapters):
+        folder = tmp_path / name / "executed"
+        folder.mkdir(parents=True)
+        for chapter, made in chapters.items():
+            nbformat.write(made, folder / f"{chapter}.ipynb")
+        return folder.parent
+
+    return make
+
+
+def test_nothing_moved(build):
+    assert diff(build("a", one=notebook()), build("b", one=notebook())) == []
+
+
+@pytest.mark.parametrize(
+    "change, line",
+    [
+        (dict(accuracy=0.95), "one: text accuracy: 0.9 -> 0.95 (+0.05)"),
+        (dict(verdict="differs"), "one: verdict table 1, Net A, verdict: agrees -> differs"),
+        (dict(value=1.25), "one: figure 1: 3 of 3 rows moved, a number by 0.25 at most"),
+        (dict(rows=4), "one: figure 1: 3 rows of step, value -> 4 rows of step, value"),
+    ],
+)
+def test_each_kind_of_change(build, change, line):
+    assert diff(build("a", one=notebook()), build("b", one=notebook(**change))) == [line]
+
+
+def test_verdicts_come_first_and_missing_chapters_are_named(build):
+    changed = notebook(accuracy=1.0, verdict="undecided")
+    lines = diff(build("a", one=notebook(), two=notebook()), build("b", one=changed))
+    assert len(lines) == 3 and lines[0].startswith("one: verdict") and "two: only in" in lines[2]
+
+
+def test_on_the_command_line(build, smoke):
+    _, checkout = smoke
+    same = run_bsn("diff", checkout / "_build", checkout / "_build")
+    assert (same.returncode, same.stdout) == (0, "nothing moved\n")
+    copy = build("copy") / "executed"
+    shutil.copytree(checkout / "_build" / "executed", copy, dirs_exist_ok=True)
+    page = copy / "scorecard.ipynb"
+    page.write_text(page.read_text().replace("0.9516", "0.9517"))
+    moved = run_bsn("diff", checkout / "_build", copy.parent)
+    assert moved.returncode == 1 and "published: 0.9516 -> 0.9517" in moved.stdout
+    page.write_text("not a notebook")
+    damaged = run_bsn("diff", checkout / "_build", copy.parent)
+    assert damaged.returncode == 2 and damaged.stderr.count("\n") == 1 and str(page) in damaged.stderr
+
+
+def test_a_folder_without_a_build(tmp_path):
+    with pytest.raises(InputError, match="has no executed/.*expected the folder of a build"):
+        diff(tmp_path, tmp_path)
+
+
+def test_run_times_in_tables_are_no_change(build):
+    """They differ from build to build; the columns beside them are compared."""
+
+    def timed(value, time):
+        made = notebook()
+        table = pd.DataFrame({"value": [value], "time, µs": [time]}, index=["one"])
+        made.cells[0].outputs = [nbformat.v4.new_output("display_data", {"text/html": table.style.to_html()})]
+        return made
+
+    first, second, third = (
+        build(name, one=timed(*row)) for name, row in (("a", (1, 2)), ("b", (1, 3)), ("c", (2, 3)))
+    )
+    assert diff(first, second) == []
+    assert diff(first, third) == ["one: table 1, one, value: 1 -> 2 (+1)"]

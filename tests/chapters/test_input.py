@@ -1,0 +1,563 @@
+"""Bad and untrusted input: one line, exit status 2, and no file changed; what is read is never executed."""
+
+import contextlib
+import datetime
+import fractions
+import io
+import json
+import math
+import os
+import pickle
+import shutil
+import zipfile
+
+import nbformat
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bookkit import data, files, record, runs
+from bookkit.bench import kept, report
+from bookkit.parameters import RULES, check
+from bookkit.publish import book, cli, executed
+from bsn import InputError, Spec
+
+DECLARED = {name: book.declared_parameters(path) for name, path in book.chapters().items()}
+CHAPTER_OF = {key: name for name, keys in DECLARED.items() for key in keys}
+
+
+class Accepted(Exception):
+    """The input passed every check: something would start now."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_starts(monkeypatch):
+    def accept(*_, **__):
+        raise Accepted
+
+    monkeypatch.setattr(files, "alone", accept)
+    monkeypatch.setattr(report.sweeps, "start", accept)
+
+
+@pytest.fixture(autouse=True)
+def nothing_changes(nothing_starts):
+    before = snapshot()
+    yield
+    assert snapshot() == before
+
+
+def snapshot():
+    """Every file of the checkout with its size and time, caches apart."""
+    apart = {".git", "__pycache__", ".pytest_cache", ".hypothesis", ".venv", ".ruff_cache"}
+    found = {}
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in apart]
+        for name in [*names, *folders]:
+            state = os.lstat(os.path.join(folder, name))
+            found[os.path.join(folder, name)] = state.st_mtime_ns, state.st_size
+    return found
+
+
+@pytest.fixture
+def read_once(monkeypatch):
+    """The chapters' parameters as read above, so that a thousand command lines take seconds."""
+    paths = book.chapters()
+    monkeypatch.setattr(book, "chapters", lambda: paths)
+    monkeypatch.setattr(book, "declared_parameters", lambda path: DECLARED[path.stem])
+
+
+def said(arguments):
+    """Run the command in this process: (exit status, standard output, standard error)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = cli.main(arguments)
+        except SystemExit as stop:
+            status = stop.code
+    return status, out.getvalue(), err.getvalue()
+
+
+def assert_refused(arguments):
+    status, out, err = said(arguments)
+    assert status == 2 and out == "", (status, out, err)
+    assert err.startswith("bsn: ") and err.endswith("\n") and len(err.splitlines()) == 1, err
+    assert len(err) < 3000 and "Traceback" not in err
+
+
+# --- values of parameters
+
+WILD = [
+    None, -1, 0.5j, 10**400, -(10**400), math.nan, math.inf, -math.inf, "", "\0", "x" * 5000, b"x", [], (),
+    {}, set(),
+    [[]], [None], [math.nan], [1, [2]], ["\0"], [1] * 5000, list(range(5000)), {"a": 1}, {1}, object(), print,
+    datetime.date(2020, 1, 1), [datetime.date(2020, 1, 1)], fractions.Fraction(-1, 3), np.array([1.0, 2.0]),
+    np.nan,
+    np.datetime64("2020-01-01"), slice(3), "../../etc/passwd\n" * 300, [True, False], [1j], range(3),
+    Ellipsis,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_wild_values_are_refused_by_every_rule(name):
+    for value in WILD:
+        with pytest.raises(InputError) as raised:
+            check(name, value)
+        message = str(raised.value)
+        assert message.isprintable() and len(message) < 2000 and "expected " in message
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates()
+    | st.complex_numbers() | st.fractions() | st.decimals(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(value=ANYTHING)
+def test_a_rule_passes_a_value_or_refuses_it_in_a_line(value):
+    for name in RULES:
+        with contextlib.suppress(InputError):
+            check(name, value)
+            assert not isinstance(value, (bytes, dict, datetime.date, complex)) and value is not None
+
+
+def test_every_parameter_of_every_chapter_has_a_rule_that_its_default_passes():
+    for name, declared in DECLARED.items():
+        for key, value in declared.items():
+            check(key, value, where=f"{name}: ")
+
+
+YAML = [
+    "", "null", "~", ".nan", ".inf", "[.inf]", "-.inf", "-1", "[-1]", "0x" + "f" * 5000, "9" * 5000, "9" *
+    50, "[[1]]",
+    "[1, [2]]", "{a: 1}", "2020-01-01", "2020-99-99", "12:99:99x: 1", "!!binary aGk=", "!!set {a}", "&a [*a]",
+    "!!python/object/apply:os.system [touch broken]", "!!python/name:os.system", "[" * 5000, "'", "%", "@x",
+    "a: b: c",
+    "[1,", "- - - 1", "? 1", "=", "\ud800", "\x00", "[true, 1]", "*nowhere", "[0.5, a]", "<<: 1",
+    "[&a [1, 1], &b [*a, *a], &c [*b, *b], &d [*c, *c], [*d, *d]]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(set(CHAPTER_OF) - {"dataset"}))
+def test_bad_values_on_the_command_line(name, read_once):
+    for text in YAML:
+        assert_refused(["build", "--profile", "smoke", "--chapter", CHAPTER_OF[name], "-p", name, text])
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(sorted(set(CHAPTER_OF) - {"dataset"})), text=st.text(max_size=30))
+def test_any_text_as_a_value(read_once, name, text):
+    with contextlib.suppress(Accepted):
+        assert_refused(["build", "--profile", "smoke", "--chapter", CHAPTER_OF[name], f"-p={name}", text])
+        assert_refused(["build", "--profile", "smoke", "--chapter", CHAPTER_OF[name], "-p", name, text])
+
+
+# --- command lines
+
+MISTAKES = [
+    [], ["bild"], [""], ["\n"], ["build\n"], ["--profile", "smoke"], ["-p"], ["--"], ["build", "build"],
+    ["build", "--profile"], ["build", "--profile", ""], ["build", "--profile", "SMOKE"],
+    ["build", "--profile", "x\ny"], ["build", "--profile", "quick", "full"], ["build", "--fast"],
+    ["build", "--fresh=1"], ["build", "--fresh", "yes"], ["build", "--chapter"], ["build", "--chapter", ""],
+    ["build", "--chapter", "experiment_9"], ["build", "--chapter", "experiment_0.ipynb"],
+    ["build", "--chapter", "../book/experiment_0"], ["build", "--chapter", "references"],
+    ["build", "--chapter", "experiment_0", "nothing"], ["build", "--chapter", "\udcff"],
+    ["build", "--chapter", "x" * 100_000], ["build", "-p"], ["build", "-p", "epochs"], ["build", "-p", "",
+    ""],
+    ["build", "-p", "epoch", "1"], ["build", "-p", "dataset", "digits"], ["build", "-p", "epochs\n", "1"],
+    ["build", "-p", "x" * 10_000, "1"], ["build", "--chapter", "scorecard", "-p", "epochs", "1"],
+    ["build", "-p", "epochs", "1", "-p", "epochs", "0"], ["build", "--dataset"], ["build", "--dataset", ""],
+    ["build", "--dataset", "MNIST"], ["build", "--dataset", "nowhere.npz"], ["build", "--dataset", "/"],
+    ["build", "--dataset", "."], ["build", "--dataset", "no\nwhere\x1b[31m"], ["build", "--dataset", "x" *
+    300],
+    ["build", "--dataset", "x" * 100_000], ["build", "--dataset", "\udcff.npz"], ["build", "--dataset",
+    "/dev/null"],
+    ["build", "--dataset", "/dev/zero"], ["build", "--dataset", "book/experiments.csv"],
+    ["build", "--dataset", "book/record.parquet"], ["build", "--dataset", "https://example.org/x.npz"],
+    ["build", "--mnist-dir"], ["build", "--mnist-dir", ""], ["build", "--mnist-dir", "x" * 5000],
+    ["bench", "--rounds"], ["bench", "--rounds", ""], ["bench", "--rounds", "0"], ["bench", "--rounds", "-1"],
+    ["bench", "--rounds", "1.5"], ["bench", "--rounds", "9" * 5000], ["bench", "--rounds", "9" * 50],
+    ["bench", "--rounds", "nan"], ["bench", "--steps", "0"], ["bench", "--steps", "100"],
+    ["bench", "--steps", "250"], ["bench", "--steps", "1e3"], ["bench", "--json=1"],
+    ["bench", "--dataset", "nowhere.npz"], ["bench", "--dataset", ""], ["bench", "--dataset", "x\0"],
+    ["bench", "digits"], ["record", "--csv", "--adopt"], ["record", "--adopt", "--confirm"],
+    ["record", "--csv", "--confirm"], ["record", "--build=1"], ["record", "csv"], ["record", "-x"], ["diff"],
+    ["diff", "."], ["diff", "nowhere", "nowhere"], ["diff", "", ""], ["diff", "x" * 5000, "."],
+    ["diff", "README.md", "README.md"], ["diff", "\0", "."], ["diff", "\udcff", "."], ["diff", "a\nb", "."],
+    ["diff", "a", "b", "c"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=lambda one: repr(one)[:60])
+def test_command_lines_that_are_wrong(arguments, read_once):
+    assert_refused(arguments)
+
+
+WORDS = [
+    "build",
+    "bench",
+    "--profile",
+    "smoke",
+    "--chapter",
+    "experiment_0",
+    "-p",
+    "epochs",
+    "1",
+    "--dataset",
+]
+WORDS += ["digits", "--fresh", "--json", "--rounds", "--steps", "200", "--mnist-dir", "[1]", "-", "--"]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.sampled_from(WORDS) | st.text(max_size=8), max_size=7))
+def test_any_command_line(read_once, words):
+    with contextlib.suppress(Accepted):
+        assert_refused([*(words[:1] or ["build"]), "--dataset", "digits", *words[1:]])
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "two", "1.5", "9" * 5000, "10000", "²", "1\n", "nan", " "])
+def test_a_number_of_threads_that_is_none(value, monkeypatch):
+    monkeypatch.setenv("BSN_THREADS", value)
+    assert_refused(["build", "--profile", "smoke"])
+
+
+def test_what_is_right_passes(tmp_path):
+    """So that the tests above can fail: these command lines would start something."""
+    for arguments in (
+        ["build", "--profile", "smoke"],
+        [
+            "build",
+            "--profile",
+            "smoke",
+            "--chapter",
+            "experiment_0",
+            "-p",
+            "seeds",
+            "[1, 2]",
+            "-p",
+            "epochs",
+            "3",
+        ],
+        ["build", "--dataset", "digits", "--fresh"],
+        ["bench", "--dataset", "digits", "--rounds", "1", "--steps", "200"],
+    ):
+        with pytest.raises(Accepted):
+            said(arguments)
+
+
+# --- files from elsewhere
+
+
+class Armed:
+    """Pickled: it makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def arrays(**replaced):
+    made = {}
+    for part in data.PARTS:
+        made |= {f"{part}_images": np.zeros((60, 4), np.float32), f"{part}_labels": np.arange(60) % 3}
+    return {**made, **replaced}
+
+
+def archives(path, trap):
+    """name -> how to write a malformed data set of one's own."""
+
+    def saved(**replaced):
+        return lambda: np.savez(path, **arrays(**replaced))
+
+    def cut():
+        np.savez(path, **arrays())
+        path.write_bytes(path.read_bytes()[:-200])
+
+    def flipped():
+        np.savez(path, **arrays())
+        content = bytearray(path.read_bytes())
+        content[300] ^= 255
+        path.write_bytes(content)
+
+    def huge():
+        with zipfile.ZipFile(path, "w") as archive:
+            header = (
+                b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 10), }".ljust(117)
+                + b"\n"
+            )
+            content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+            for name in arrays():
+                archive.writestr(f"{name}.npy", content)
+
+    def armed():
+        np.savez(path, **arrays(test_labels=np.array([Armed(trap)] * 60, object)))
+
+    return {
+        "empty": lambda: path.write_bytes(b""),
+        "text": lambda: path.write_text("nothing of the kind\n" * 10),
+        "pickle": lambda: path.write_bytes(pickle.dumps(Armed(trap))),
+        "an object array": armed,
+        "cut short": cut,
+        "damaged": flipped,
+        "no arrays": lambda: np.savez(path, one=np.zeros(3)),
+        "one array": lambda: np.save(path.open("wb"), np.zeros(3)),
+        "empty archive": lambda: zipfile.ZipFile(path, "w").close(),
+        "huge": huge,
+        "a folder": path.mkdir,
+        "a pipe": lambda: os.mkfifo(path),
+        "texts": saved(train_images=np.full((60, 4), "a")),
+        "dates": saved(train_labels=np.full(60, np.datetime64("2020-01-01"))),
+        "complex": saved(train_labels=np.full(60, 1j)),
+        "complex images": saved(train_images=np.zeros((60, 4, 4), complex)),
+        "images beyond a float": saved(train_images=np.full((60, 4, 4), 1e300)),
+        "no examples": saved(train_images=np.zeros((0, 4)), train_labels=np.zeros(0, int)),
+        "no pixels": saved(**{f"{part}_images": np.zeros((60, 0)) for part in data.PARTS}),
+        "a number": saved(train_images=np.float32(1)),
+        "too few labels": saved(train_labels=np.zeros(3, int)),
+        "labels in two axes": saved(train_labels=np.zeros((60, 2), int)),
+        "a huge label": saved(train_labels=np.full(60, 2**31 - 1)),
+        "a label beyond 32 bits": saved(train_labels=np.full(60, 2**40)),
+        "a negative label": saved(train_labels=np.full(60, -1)),
+        "half a label": saved(train_labels=np.full(60, 0.5)),
+        "no label": saved(train_labels=np.full(60, np.nan)),
+        "bright": saved(train_images=np.full((60, 4), 255.0)),
+        "dark": saved(train_images=np.full((60, 4), -0.1)),
+        "not a number": saved(train_images=np.full((60, 4), np.nan)),
+        "infinite": saved(test_images=np.full((60, 4), np.inf)),
+        "another size": saved(test_images=np.zeros((60, 5))),
+    }
+
+
+@pytest.mark.parametrize("how", archives(ROOT, ROOT))
+def test_a_malformed_data_set(how, tmp_path, recwarn):
+    path, trap = tmp_path / "mine.npz", tmp_path / "trap"
+    archives(path, trap)[how]()
+    assert_refused(["build", "--profile", "smoke", "--dataset", str(path)])
+    assert not trap.exists()
+    # a warning would be a line of its own; of an unclosed file Python says nothing by default
+    assert not [one for one in recwarn if one.category is not ResourceWarning]
+
+
+def test_a_well_formed_data_set_passes(tmp_path):
+    np.savez(tmp_path / "mine.npz", **arrays())
+    with pytest.raises(Accepted):
+        said(["build", "--profile", "smoke", "--dataset", str(tmp_path / "mine.npz")])
+
+
+def notebooks(path, trap):
+    """name -> how to write a malformed notebook."""
+    good = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x")])
+
+    def with_output(**mimes):
+        def write():
+            output = {"output_type": "display_data", "data": mimes, "metadata": {}}
+            path.write_text(json.dumps(good | {"cells": [dict(good.cells[0], outputs=[output])]}))
+
+        return write
+
+    return {
+        "empty": lambda: path.write_bytes(b""),
+        "text": lambda: path.write_text("nothing of the kind"),
+        "pickle": lambda: path.write_bytes(pickle.dumps(Armed(trap))),
+        "bytes": lambda: path.write_bytes(bytes(range(256))),
+        "a list": lambda: path.write_text("[]"),
+        "a number": lambda: path.write_text("1"),
+        "null": lambda: path.write_text("null"),
+        "deep": lambda: path.write_text("[" * 100_000),
+        "no cells": lambda: path.write_text('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}'),
+        "another format": lambda: path.write_text('{"nbformat": 99, "metadata": {}, "cells": []}'),
+        "cells of text": lambda: path.write_text(json.dumps(good | {"cells": "none"})),
+        "cut short": lambda: path.write_text(nbformat.writes(good)[:-20]),
+        "a figure without rows": with_output(**{"text/csv": ""}),
+        "a table without rows": with_output(**{"text/html": "<table></table>"}),
+        "a number without a name": with_output(**{"application/papermill.record/text/plain": "1"}),
+        "a folder": path.mkdir,
+    }
+
+
+@pytest.mark.parametrize("how", notebooks(ROOT, ROOT))
+def test_a_malformed_notebook(how, tmp_path, monkeypatch):
+    folder, trap = tmp_path / "executed", tmp_path / "trap"
+    folder.mkdir()
+    notebooks(folder / "one.ipynb", trap)[how]()
+    assert_refused(["diff", str(tmp_path), str(tmp_path)])
+    monkeypatch.setattr(executed, "EXECUTED", folder)
+    monkeypatch.setattr(executed, "BUILD", tmp_path)
+    with pytest.raises(InputError, match="is damaged, or was changed"):
+        executed.read("one")
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "pickle", "bytes", "a list", "null", "deep", "a folder"])
+def test_a_malformed_chapter(how, tmp_path, monkeypatch):
+    path, trap = tmp_path / "experiment_0.ipynb", tmp_path / "trap"
+    notebooks(path, trap)[how]()
+    monkeypatch.setattr(book, "chapters", lambda: {"experiment_0": path})
+    assert_refused(["build", "--profile", "smoke"])
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("source", ["epochs = ", "epochs = print()", "epochs = open('x', 'w')", "\0"])
+def test_parameters_that_are_no_literals_are_not_executed(source, tmp_path, monkeypatch):
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "one.ipynb")
+    monkeypatch.setattr(book, "chapters", lambda: {"one": tmp_path / "one.ipynb"})
+    monkeypatch.chdir(tmp_path)
+    assert_refused(["build", "--profile", "smoke"])
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "root: 1", "parts: []", "!!python/name:os.system", "\x00", "a: b: c"]
+)
+def test_a_malformed_table_of_contents(text, tmp_path, monkeypatch):
+    (tmp_path / "_toc.yml").write_text(text)
+    monkeypatch.setattr(book, "TOC", tmp_path / "_toc.yml")
+    assert_refused(["build", "--profile", "smoke"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "1", "[" * 100_000, '{"machine": {}}', "\x00"])
+def test_a_malformed_benchmark(text, tmp_path):
+    (tmp_path / "one.json").write_text(text)
+    assert_refused(["build", "--profile", "smoke", "-p", "benchmark", str(tmp_path / "one.json")])
+    assert kept.read("benchmark.json")["contestants"]
+
+
+def records(path, whole, trap):
+    """name -> how to spoil a record's file that holds `whole`."""
+
+    def other_columns():
+        pq.write_table(pa.table({"key": ["a"]}), path)
+
+    def replaced(**fields):
+        def write():
+            table = pa.Table.from_pylist([whole | fields], schema=record.SCHEMA)
+            pq.write_table(table, path)
+
+        return write
+
+    def flipped(place):
+        def write():
+            content = bytearray(path.read_bytes())
+            content[place] ^= 255
+            path.write_bytes(content)
+
+        return write
+
+    return {
+        "empty": lambda: path.write_bytes(b""),
+        "text": lambda: path.write_text("nothing of the kind"),
+        "pickle": lambda: path.write_bytes(pickle.dumps(Armed(trap))),
+        "cut short": lambda: path.write_bytes(path.read_bytes()[:-9]),
+        "body": flipped(700),
+        "footer": flipped(-6),
+        "other columns": other_columns,
+        "no rows": lambda: pq.write_table(record.SCHEMA.empty_table(), path),
+        "a value changed": replaced(value=[0.5] * len(whole["value"])),
+        "no digest": replaced(digest=None),
+        "no points": replaced(value=[], step=[], metric=[], after_epoch=[]),
+        "newer semantics": replaced(semantics=10**6),
+        "nulls": replaced(**dict.fromkeys(whole)),
+    }
+
+
+@pytest.fixture(scope="module")
+def net():
+    [made] = runs.train(
+        [
+            Spec(
+                estimator="sigmoid",
+                learning_rate=1,
+                dataset="digits",
+                hidden=(3,),
+                epochs=1,
+                steps_per_epoch=101,
+            )
+        ]
+    )
+    return made
+
+
+@pytest.mark.parametrize("how", records(ROOT, {"value": []}, ROOT))
+def test_a_malformed_record(how, net, tmp_path, monkeypatch):
+    path, trap = tmp_path / f"{net['key']}.parquet", tmp_path / "trap"
+    record.add(tmp_path, net)
+    records(path, net, trap)[how]()
+    spoilt = path.read_bytes()
+    with pytest.raises(InputError) as raised:
+        record.look_up(tmp_path, [net["key"]])
+    assert str(path) in str(raised.value) and not trap.exists()
+    monkeypatch.setenv(record.FOLDER_VARIABLE, str(tmp_path))
+    if how != "no rows":  # which is a record of no nets
+        assert_refused(["record", "--build", "--csv"])
+    assert path.read_bytes() == spoilt
+
+
+def test_any_flipped_byte_of_a_record_is_refused_or_changes_nothing(net, tmp_path):
+    record.add(tmp_path, net)
+    [path] = tmp_path.iterdir()
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 41):
+        content = bytearray(whole)
+        content[place] ^= 1 + place % 255
+        path.write_bytes(content)
+        try:
+            assert record.look_up(tmp_path, [net["key"]]) == {net["key"]: net}
+        except InputError:
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize("how", ["none", "empty", "text", "folder", "pipe", "cut", "a file"])
+def test_a_malformed_folder_of_mnist(how, tmp_path, monkeypatch):
+    folder = tmp_path / "mnist"
+    names = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+    names += ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
+    if how == "a file":
+        folder.write_text("")
+    elif how != "none":
+        folder.mkdir()
+        make = {
+            "empty": lambda path: path.write_bytes(b""),
+            "text": lambda path: path.write_text("nothing of the kind"),
+            "folder": lambda path: path.mkdir(),
+            "pipe": os.mkfifo,
+            "cut": lambda path: path.write_bytes(b"\x1f\x8b\x08"),
+        }[how]
+        for name in names:
+            make(folder / name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert_refused(["build", "--profile", "smoke", "--dataset", "mnist", "--mnist-dir", str(folder)])
+    assert not (tmp_path / "cache" / "bsn").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other arrays", "pickle"])
+def test_a_damaged_cache_of_mnist_is_named_and_made_anew(damage, mnist_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("BSN_MNIST_DIR", str(mnist_dir))
+    decoded = {name: np.zeros(shape, np.uint8) for name, shape in data.SHAPES.items()}
+    monkeypatch.setattr(data, "_decode_mnist", lambda: decoded)
+    path, trap = data._decoded_mnist_path(), tmp_path / "trap"
+    data._save(path, decoded)
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    kinds = {"cut": content[:-500], "flipped": content, "empty": b"", "pickle": pickle.dumps(Armed(trap))}
+    if damage == "other arrays":
+        np.savez(path, one=np.zeros(3))
+    else:
+        path.write_bytes(kinds[damage])
+    data._mnist()
+    assert capsys.readouterr().err == f"bsn: {path} is damaged: MNIST is decoded anew\n"
+    data._mnist()
+    assert capsys.readouterr().err == "" and not trap.exists()
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    shutil.rmtree(tmp_path / "cache")

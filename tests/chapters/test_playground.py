@@ -1,0 +1,276 @@
+"""The playground's page in a real browser."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from bookkit.publish import book
+
+
+@pytest.fixture
+def visit(browser, playground):
+    """Open the page with a hash; whatever goes wrong on it or leaves it fails the test at its end."""
+    contexts, wrong = [], []
+
+    def open_page(hash="", theme="light", width=1280, url=playground, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: request.url.startswith("file:") or wrong.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(url + hash)
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+SHOWN = ("mean", "bias", "variance", "mean-sampled", "bias-sampled", "variance-sampled", "gradient")
+
+
+def numbers(page):
+    return {name: page.inner_text(f"#pg-{name}") for name in SHOWN}
+
+
+def test_what_the_page_shows_first(visit):
+    page = visit()
+    assert page.input_value("#pg-e") == "sigmoid-adjusted" and page.input_value("#pg-t-number") == "0.45"
+    assert "Wrong direction." in page.inner_text("#pg-verdict")
+    found = page.evaluate("bsnPlayground.moments('sigmoid-adjusted', bsnPlayground.fromHash(''))")
+    assert page.inner_text("#pg-mean") == f"{found['mean']:.3g}".replace("-", "−")
+    labels = page.locator("#playground svg[role=img]").evaluate_all("all => all.map(x => x.ariaLabel)")
+    assert len(labels) == 3 and all(re.search(r"\d", label) for label in labels)
+    assert page.inner_text("#pg-gradient") in labels[1] and page.inner_text("#pg-mean") in labels[1]
+    assert page.locator("#pg-strip tspan").count() == 200
+
+
+@pytest.mark.parametrize("control", ["a", "s", "t", "n", "tau"])
+@pytest.mark.parametrize("kind", ["", "-number"])
+def test_a_control_changes_the_numbers(visit, control, kind):
+    page = visit("#e=concrete")
+    before = numbers(page)
+    page.focus(f"#pg-{control}{kind}")
+    page.keyboard.press("ArrowUp")
+    after = numbers(page)
+    assert after["mean-sampled"] != before["mean-sampled"]
+    assert (after["mean"] != before["mean"]) == (control != "n")
+    assert page.input_value(f"#pg-{control}") == page.input_value(f"#pg-{control}-number")
+    page.wait_for_url(f"**{control}={page.input_value(f'#pg-{control}')}*")
+
+
+def test_a_number_typed(visit):
+    page = visit()
+    for typed, taken in (("350", "350"), ("99999", "2000"), ("", "2000")):
+        page.fill("#pg-n-number", typed)
+        page.keyboard.press("Enter")
+        page.locator("#pg-n-number").blur()
+        assert page.input_value("#pg-n-number") == taken == page.inner_text("#pg-count")
+
+
+def test_estimator_draw_anew_and_reset(visit):
+    page = visit()
+    first = numbers(page)
+    assert page.is_disabled("#pg-tau")
+    page.select_option("#pg-e", "reinforce")
+    assert numbers(page)["mean"] == first["gradient"] and "Right on average" in page.inner_text("#pg-verdict")
+    page.select_option("#pg-e", "st-gumbel")
+    assert page.is_enabled("#pg-tau")
+    page.click("#pg-reset")
+    assert numbers(page) == first
+    page.click("#pg-draw")
+    drawn = numbers(page)
+    assert drawn["mean"] == first["mean"] and drawn["mean-sampled"] != first["mean-sampled"]
+    page.wait_for_url("**seed=2")
+    page.reload()
+    assert numbers(page) == drawn
+
+
+def test_presets(visit):
+    page = visit("#n=300&seed=4")
+    heads = []
+    for button in page.locator("#pg-presets button").all():
+        button.click()
+        heads.append(page.inner_text("#pg-verdict b"))
+        assert page.inner_text("#pg-count") == "300" and page.inner_text("#pg-seed") == "Seed 4"
+    assert heads[0] == "Wrong direction." and "Right on average." in heads
+
+
+@pytest.mark.parametrize(
+    ("hash", "head"),
+    [
+        ("#a=2&e=sigmoid-adjusted", "Right direction, wrong size."),
+        ("#t=0.5&e=pass-through", "A push where none is due."),
+        ("#t=0.5&e=reinforce", "No push, and none is due."),
+        ("#a=6&s=8&e=arm", "No push, and none is due."),
+        ("#a=-0.8472978603872037&t=0.3&e=sigmoid-adjusted", "Hardly a push."),  # p = t
+    ],
+)
+def test_verdicts(visit, hash, head):
+    assert visit(hash).inner_text("#pg-verdict b") == head
+
+
+def test_the_hash_restores_the_state(visit):
+    page = visit("#a=0.5&s=2&t=0.3&e=disarm&n=120&seed=5")
+    assert [page.input_value(f"#pg-{key}") for key in "astne"] == ["0.5", "2", "0.3", "120", "disarm"]
+    there = numbers(page)
+    page.evaluate("location.hash = '#more'")  # a heading is no state
+    assert numbers(page) == there
+    page.evaluate("location.hash = '#a=-2&e=arm'")
+    expect(page.locator("#pg-e")).to_have_value("arm")
+    assert page.input_value("#pg-a") == "-2" and page.input_value("#pg-s") == "1"
+    page.go_back()
+    page.go_back()
+    expect(page.locator("#pg-e")).to_have_value("disarm")
+    assert numbers(page) == there
+
+
+def test_dragging_moves_the_logit(visit):
+    page = visit("#a=-1")
+    box = page.locator("#pg-curve").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 100)
+    assert page.input_value("#pg-a") == "-1"
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] + 50, box["y"] + 100, steps=3)  # and beyond the edge
+    assert page.input_value("#pg-a") == "6"
+    page.mouse.up()
+    page.mouse.move(box["x"] + 60, box["y"] + 100)
+    assert page.input_value("#pg-a") == "6"
+
+
+def test_keyboard_reaches_and_works_every_control(visit):
+    page = visit("#e=concrete")
+    reached = []
+    for _ in range(18):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    inputs = [f"pg-{key}{kind}" for key in ("tau", "a", "s", "t", "n") for kind in ("-number", "")]
+    assert reached[:13] == ["pg-e", *inputs, "pg-draw", "pg-reset"]
+    assert reached[13:18] == page.locator("#pg-presets button").all_inner_texts()
+    page.focus("#pg-draw")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+    assert page.inner_text("#pg-seed") == "Seed 3"
+    page.focus("#pg-e")
+    page.keyboard.press("End")
+    assert page.input_value("#pg-e") == "disarm"
+    page.focus("#pg-a")
+    page.keyboard.press("Home")
+    assert page.input_value("#pg-a-number") == "-6"
+
+
+def test_screen_readers_are_told_once_things_are_quiet(visit):
+    page = visit()
+    live = page.locator("#pg-live[role=status]")
+    expect(live).to_have_text(page.inner_text("#pg-verdict"))
+    before = live.text_content()
+    page.focus("#pg-a")
+    for _ in range(5):
+        page.keyboard.press("ArrowUp")
+    assert live.text_content() == before != page.inner_text("#pg-verdict")
+    expect(live).to_have_text(page.inner_text("#pg-verdict"))
+
+
+def serious(page, part=None):
+    options = {"preload": False}  # it would fetch the style sheets, which a file may not
+    results = Axe().run(page, context=part, options=options).response["violations"]
+    return [
+        (result["id"], result["nodes"]) for result in results if result["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("hash", ["", "#e=concrete", "#e=reinforce&a=1"])
+def test_axe(visit, theme, width, hash):
+    page = visit(hash, theme, width)
+    page.wait_for_timeout(300)  # the borders' colours fade
+    assert not serious(page)
+
+
+def luminance(colour):
+    channels = np.array([int(value) / 255 for value in re.findall(r"\d+", colour)[:3]])
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [
+        0.2126,
+        0.7152,
+        0.0722,
+    ]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_dark_theme_has_its_own_colours_and_both_stand_out(visit):
+    seen = {}
+    for theme in ("light", "dark"):
+        page = visit(theme=theme)
+        style = "(x, name) => getComputedStyle(x)[name]"
+        ground = page.locator("html").evaluate(style, "backgroundColor")
+        parts = [(".pg-bar", "fill"), ("path.pg-mean", "stroke"), ("path.pg-exact", "stroke")]
+        seen[theme] = [page.locator(part).first.evaluate(style, name) for part, name in parts]
+        assert all(contrast(colour, ground) > 3 for colour in seen[theme])
+    assert all(one != other for one, other in zip(seen["light"], seen["dark"]))
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_no_horizontal_scroll(visit, width):
+    for hash in ("", "#e=concrete&n=2000", "#a=-6&s=8&e=arm", "#e=st-gumbel&tau=0.1&s=8&a=0"):
+        page = visit(hash, width=width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        outside = """all => all.map(x => x.getBoundingClientRect())
+            .filter(box => box.left < -1 || box.right > innerWidth + 1).length"""
+        assert page.locator("#playground svg text:not(:empty)").evaluate_all(outside) == 0
+
+
+def test_figures_follow_the_width(visit):
+    page = visit()
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.wait_for_function("document.querySelector('.pg-handle').getBoundingClientRect().right < 391")
+
+
+def test_reduced_motion(visit):
+    duration = "getComputedStyle(document.getElementById('pg-draw')).transitionDuration"
+    assert visit(reduced_motion="no-preference").evaluate(duration) != "0s"
+    assert visit(reduced_motion="reduce").evaluate(duration) == "0s"
+
+
+def test_without_javascript_the_page_says_so(browser, playground):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(playground)
+    assert "needs JavaScript" in page.inner_text("#playground")
+    context.close()
+
+
+# --------------------------------------------------------------------- site
+
+
+def test_the_page_is_no_chapter_to_run():
+    assert "playground" not in book.chapters()
+
+
+def test_the_built_page(smoke, visit):
+    """In the site's own theme, from a file."""
+    site = smoke[1] / "_build" / "html"
+    url = (site / "playground.html").as_uri()
+    loading = [path.name for path in site.glob("*.html") if "playground.js" in path.read_text()]
+    assert loading == ["playground.html"]
+    for theme in ("light", "dark"):
+        for width in (1280, 390):
+            page = visit("#a=1&e=concrete", theme, width, url)
+            assert page.input_value("#pg-e") == "concrete" and page.locator("#playground svg").count() == 3
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.wait_for_timeout(300)
+            assert not serious(page, "#playground")
+    text = json.dumps(page.inner_text("article"))
+    assert "[?]" not in text and "Williams" in text

@@ -1,0 +1,211 @@
+"""The contract that all estimators share, and what the table says of each; the means are tested elsewhere."""
+
+import functools
+import itertools
+import re
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bsn import estimators
+from bsn.backend import tf
+from bsn.estimators import ESTIMATORS, gradient, sample
+
+K = 3
+STATELESS = [name for name, entry in ESTIMATORS.items() if entry.initial is None]
+SLOPED = {"sigmoid", "sigmoid-adjusted", "reinmax", "concrete", "st-gumbel", "gumbel-rao"}
+
+
+def options(name, logits):
+    """What an estimator wants of its caller, different for each example."""
+    scale = tf.reduce_sum(tf.cos(tf.range(logits.shape[-1], dtype=logits.dtype)) * logits, -1)
+    return {
+        "nvil": {"baseline": scale},
+        "relax": {"surrogate": lambda z: tf.reduce_sum(tf.tanh(z), -1) * (1 + scale)},
+    }.get(name, {})
+
+
+def evaluated(formula, units, count=K):
+    return eval(str(formula).replace("^", "**"), {"H": units, "K": count})
+
+
+def noise_for(name, shape, seed=0, count=K):
+    uniforms = evaluated(ESTIMATORS[name].noise, shape[-1], count)
+    noise = np.random.default_rng(seed).random((max(uniforms, 1), *shape))
+    return noise if uniforms > 1 else noise[0]
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_table_counts_the_evaluations_and_says_where_the_derivative_is_taken(name):
+    """f is spied on: how many samples an example it is given, and at which its derivative is asked for."""
+    entry, units = ESTIMATORS[name], 3
+    logits = tf.constant(np.random.default_rng(1).normal(size=(2, 5, units)))
+    noise = noise_for(name, logits.shape)
+    seen, differentiated = [], []
+
+    @tf.custom_gradient
+    def f(x):
+        seen.append(x.numpy())
+
+        def derivative(upstream):
+            differentiated.append(x.numpy())
+            return upstream[..., None] * tf.ones_like(x)
+
+        return tf.reduce_sum(x, -1), derivative
+
+    gradient(name, f, logits, noise, **options(name, logits))
+    assert sum(x.size for x in seen) == evaluated(entry.evaluations, units) * tf.size(logits).numpy()
+    points = {
+        "b": lambda x: np.isin(x, (0, 1)).all(),
+        "p": lambda x: np.allclose(x, oracle.sigmoid(logits)),
+        "y": lambda x: ((0 < x) & (x < 1)).all() and not np.allclose(x, oracle.sigmoid(logits)),
+    }
+    kinds = [kind[0] for kind in entry.derivative.split(", ") if kind]
+    assert len(differentiated) == len(kinds)
+    assert all(points[kind](x) for kind, x in zip(kinds, differentiated))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_table_counts_the_uniforms(name):
+    """None is missing at the smallest K, and none is idle: another one in its place changes the estimate."""
+    logits, f = tf.constant(np.random.default_rng(3).normal(size=(1, 9, 3))), oracle.Cubic(1, 3)
+    noise = noise_for(name, logits.shape, count=2 if name == "leave-one-out" else 1)
+    found, _ = gradient(name, f, logits, noise, **options(name, logits))
+    assert np.isfinite(found).all()
+    planes = noise if noise.ndim > 3 else noise[None]
+    for at in range(len(planes)):
+        other = planes.copy()
+        other[at] = np.random.default_rng(9).random(logits.shape)
+        changed, _ = gradient(name, f, logits, other.reshape(noise.shape), **options(name, logits))
+        assert np.array_equal(found, changed) == (ESTIMATORS[name].noise == 0)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_table_is_complete(name):
+    entry = ESTIMATORS[name]
+    assert entry.kind in ("sampler", "gradient") and re.match("(un|slightly )?biased", entry.bias)
+    assert entry.function.__doc__ and getattr(estimators, entry.function.__name__) is entry.function
+    assert (entry.kind == "sampler") <= bool(entry.derivative)
+    assert (entry.initial is not None) <= bool(entry.state)
+
+
+@pytest.mark.parametrize("name", STATELESS)
+@settings(max_examples=6)
+@given(st.lists(st.integers(1, 3), max_size=3), st.integers(1, 4), st.integers(0, 2**31))
+def test_any_leading_axes_and_each_example_by_itself(name, leading, units, seed):
+    """f, baseline and surrogate differ between the examples."""
+    rng, shape = np.random.default_rng(seed), (*leading, units)
+    logits, weights, noise = rng.normal(size=shape), rng.normal(size=shape), noise_for(name, shape, seed)
+
+    def estimate(at):
+        def f(b):
+            total = tf.reduce_sum(weights[at] * b, -1)
+            return total + total**3
+
+        a = tf.constant(logits[at])
+        u = noise[(slice(None), *at)] if noise.ndim > logits.ndim else noise[at]
+        return gradient(name, f, a, tf.constant(u), **options(name, a))[0].numpy()
+
+    together = estimate(())
+    assert together.shape == shape
+    for at in itertools.product(*map(range, leading)):
+        np.testing.assert_allclose(together[at], estimate(at), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in STATELESS])
+def test_any_leading_axes_before_the_batch_of_one_with_a_state(name):
+    rng = np.random.default_rng(0)
+    logits, weights, noise = rng.normal(size=(3, 5, 2)), rng.normal(size=(3, 5, 2)), rng.random((4, 3, 5, 2))
+    together, separate = None, [None] * 3
+    for u in noise:
+        found, together = gradient(name, lambda b: tf.reduce_sum(weights * b, -1), logits, u, together)
+        for net in range(3):
+            f = functools.partial(lambda own, b: tf.reduce_sum(own * b, -1), weights[net])
+            one, separate[net] = gradient(name, f, logits[net], u[net], separate[net])
+            np.testing.assert_allclose(found[net], one, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extreme_logits_and_noise_stay_finite_and_xla_agrees(name, dtype):
+    """Both ends of what `tf.random.uniform` may return, at logits where p rounds to 0 or 1."""
+    ends = [0.0, np.finfo(dtype).tiny, 0.5, 1 - np.finfo(dtype).epsneg]
+    values = np.array(list(itertools.product([-1000, -40, -15, 0, 15, 40, 1000], ends, ends)), dtype)
+    logits = tf.constant(np.stack([values[:, 0], values[::-1, 0]], -1))
+    uniforms = evaluated(ESTIMATORS[name].noise, 2)
+    noise = tf.constant(np.stack([values[:, 1:], values[:, :0:-1]]))  # 2 x B x H
+    noise = noise[0] if uniforms < 2 else tf.concat([noise] * uniforms, 0)[:uniforms]
+
+    def f(b):
+        return tf.reduce_sum(tf.sin(3 * b + 1), -1) + tf.reduce_prod(b, -1)
+
+    def estimate(logits):
+        return gradient(name, f, logits, noise, **options(name, logits / 100))[0]
+
+    found = estimate(logits)
+    assert found.dtype == logits.dtype and found.shape == logits.shape
+    assert np.isfinite(found).all()
+    compiled = tf.function(estimate, jit_compile=True)(logits)
+    tolerance = 1e-3 if dtype == np.float32 else 1e-10
+    np.testing.assert_allclose(compiled, found, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["rebar", "relax"])
+def test_the_variances_gradient_is_finite_there_too(name):
+    logits = tf.constant([[-40.0, 40.0, 0.0], [40.0, -40.0, 15.0]])
+    parameters = [tf.Variable(0.5), tf.Variable(0.3)]
+    call = {
+        "rebar": lambda u: estimators.rebar(lambda b: tf.reduce_sum(b**2, -1), logits, u, *parameters),
+        "relax": lambda u: estimators.relax(
+            lambda b: tf.reduce_sum(b**2, -1), logits, u,
+            lambda z: tf.reduce_sum(parameters[0] * tf.tanh(parameters[1] * z), -1),
+        ),
+    }[name]  # fmt: skip
+    for u in itertools.product([0.0, 0.5, 1 - 2**-24], repeat=2):
+        noise = tf.reshape(u, [2, 1, 1]) * tf.ones([2, 2, 3])
+        g, slopes = estimators.variance_gradient(lambda noise=noise: call(noise), parameters)
+        assert np.isfinite(g).all() and np.isfinite(slopes).all()
+
+
+@pytest.mark.parametrize("name", oracle.SAMPLERS)
+def test_a_slope_scales_the_logits_and_the_derivative(name):
+    """One for each net broadcasts; pass-through and fires-only know it forward alone."""
+    rng = np.random.default_rng(0)
+    logits, slopes = rng.normal(size=(3, 5, 4)), np.array([1.0, 2.0, 4.0])[:, None, None]
+    noise, f = noise_for(name, logits.shape), oracle.Cubic(1, 4)
+    found, _ = gradient(name, f, logits, noise, slope=slopes)
+    scaled, _ = gradient(name, f, slopes * logits, noise)
+    np.testing.assert_allclose(found, scaled * (slopes if name in SLOPED else 1), rtol=1e-9)
+    b = ESTIMATORS[name].function(tf.constant(logits), noise, slopes)
+    np.testing.assert_allclose(b, ESTIMATORS[name].function(tf.constant(slopes * logits), noise), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", oracle.SAMPLERS)
+def test_samplers_answer_the_one_sample_or_a_relaxation_of_it(name):
+    logits = np.random.default_rng(2).normal(size=(7, 5)) * 3
+    noise = noise_for(name, logits.shape)
+    first = noise[0] if noise.ndim > 2 else noise
+    expected = (first < oracle.sigmoid(logits)).astype(float)
+    found = ESTIMATORS[name].function(tf.constant(logits), noise).numpy()
+    if name == "sigmoid":
+        np.testing.assert_allclose(found, oracle.sigmoid(logits))
+    elif name == "concrete":
+        assert ((found > 0.5) == expected).all() and ((0 < found) & (found < 1)).all()
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_step_at_one_half_is_zero_as_round_half_even():
+    assert sample(tf.zeros([1]), tf.constant([0.5])).numpy() == 0
+
+
+def test_leave_one_out_refuses_a_single_sample():
+    with pytest.raises(ValueError, match="expected at least 2"):
+        gradient("leave-one-out", lambda b: b[..., 0], tf.zeros([4, 2]), tf.zeros([1, 4, 2]))
+
+
+def test_states_count_in_binary():
+    np.testing.assert_array_equal(estimators.states(3, tf.float64), oracle.states(3))
