@@ -75,6 +75,7 @@ def check(name, value, rule=None, where=""):
         good = False
     if not good:
         raise InputError(f"{where}{name} is {shown(value)}; expected {allowed}")
+    return value
 
 
 def grid(settings, seeds, **common):

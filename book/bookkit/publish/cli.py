@@ -150,7 +150,7 @@ def _build(options):
     from bookkit.publish import book
 
     return book.build(
-        _settings(options), options.profile, options.dataset, options.chapter, options.parameters
+        _settings(options), options.profile, options.dataset, options.chapter or (), options.parameters
     )
 
 
