@@ -15,9 +15,9 @@ from bookkit.settings import Settings
 from bsn.errors import InputError, shown
 
 SMOKE = {
-    "dataset": "digits", "seeds": [1], "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101, "samples": 200,
-    "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40, "tuning_steps": 10,
-    "tune": True, "vae_steps": 200,
+    "dataset": "digits", "seeds": [1], "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101,
+    "samples": 200, "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40,
+    "tuning_steps": 10, "tune": True, "vae_steps": 200,
 }  # fmt: skip
 PROFILES: dict[str, dict[str, Any]] = {
     "smoke": SMOKE,

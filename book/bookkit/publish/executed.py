@@ -67,15 +67,19 @@ def file_digests() -> dict[str, str]:
     }
 
 
-def used_files(log: pathlib.Path, digests: Mapping[str, str]) -> dict[str, str]:
-    """Return the files that a kernel used, with their digests.
+def used_files(
+    paths: Iterable[pathlib.Path], log: pathlib.Path, digests: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the files that a chapter used, with their digests.
 
     Args:
+        paths: of files known to be used.
         log: what `bookkit.publish.audit` wrote.
         digests: see `file_digests`; from before the kernel's start, so that a file edited since is stale.
     """
     lines = log.read_text().splitlines() if log.exists() else []
-    sources = {importlib.util.source_from_cache(line) if line.endswith(".pyc") else line for line in lines}
+    sources = {str(path.relative_to(ROOT)) for path in paths}
+    sources |= {importlib.util.source_from_cache(line) if line.endswith(".pyc") else line for line in lines}
     return {source: digests[source] for source in sorted(sources) if source in digests}
 
 
