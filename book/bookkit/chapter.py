@@ -21,7 +21,7 @@ def checked(namespace):
     """
     for name in RULES:
         if name in namespace:
-            check(name, namespace[name])
+            namespace[name] = check(name, namespace[name])
     return {name: namespace[name] for name in SHARED if name in namespace}
 
 

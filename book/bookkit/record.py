@@ -129,7 +129,7 @@ def read_table(path):
         InputError: it cannot be read or is damaged. That there is none stays a `FileNotFoundError`.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with open(path, "rb") as content, pq.ParquetFile(content) as file:  # Python's open is audited
             table = file.read()
         return table.schema, table.to_pylist()
     except (FileNotFoundError, NotADirectoryError):

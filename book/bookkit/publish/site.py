@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 
-from bookkit import files
+from bookkit import files, processes
 from bookkit.data import dataset_title
 from bookkit.figures import theme
 from bookkit.paths import BOOK, CONFIG, ROOT, SITE, TOC
@@ -17,13 +17,13 @@ from bsn.errors import InputError
 STATIC = "_static"
 
 
-def build(chapters, failures, scratch, held):
+def build(chapters, failures, scratch):
     """Build the site from the last executed notebooks, warnings as errors; the old one stays until it stands.
 
     Args:
         chapters: name -> path of the clean notebooks.
         failures: names of chapters whose last run failed.
-        scratch: a folder for what is not kept; held: a `bookkit.leash.Leash`.
+        scratch: a folder that is removed after the build.
 
     Returns:
         The exit status, 0 or 1.
@@ -66,7 +66,7 @@ def build(chapters, failures, scratch, held):
     toc.write_text(TOC.read_text().replace(": book/", ": "))  # the pages' addresses have no folder
     arguments += ["--config", str(written), "--toc", str(toc), "--path-output", str(scratch)]
     arguments += ["-W", "-n", "--keep-going", "--all", "-q"]
-    ran = held.run(arguments, env={**os.environ, "TMPDIR": str(scratch)})
+    ran = processes.run(arguments, {"TMPDIR": str(scratch)})
     made = scratch / "_build" / "html"
     if ran.returncode or not (made / "index.html").exists():
         full = files.full_disk(ran.stdout + ran.stderr)
