@@ -3,27 +3,31 @@ VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
 BUILD_ARGS ?=
+TEST_ARGS ?=
 
-.PHONY: help book test lint lock clean
+.PHONY: help book test check lint lock clean
 .DEFAULT_GOAL := help
 
-help:  ## what can be made
+help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 8
 
 book: $(READY)  ## train what is not recorded yet and build the site (BUILD_ARGS="--profile smoke" for a first look)
 	@$(VENV)/bin/bsn build $(BUILD_ARGS)
 
-test: $(READY)  ## every test, the built site included
-	@$(VENV)/bin/python -m pytest
+test: $(READY)  ## run every test, the built site included
+	@$(VENV)/bin/python -m pytest $(TEST_ARGS)
 
-lint: $(READY)  ## style of the code
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+check: $(READY)  ## run the tests that take seconds
+	@$(VENV)/bin/python -m pytest -m "not slow" $(TEST_ARGS)
+
+lint: $(READY)  ## check style, types and the direction of imports
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
 
 lock: $(VENV)/bin/uv  ## resolve the dependencies of both packages into requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--custom-compile-command "make lock" --extra dev pyproject.toml book/pyproject.toml --output-file requirements.txt
 
-clean:  ## remove everything that was built, the environment excepted
+clean:  ## remove everything that was built, except the environment
 	rm -rf _build
 
 $(VENV)/bin/uv:
@@ -37,5 +41,5 @@ $(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/uv
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable . --editable book
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
-	@BSN_RECORD= BSN_SCHEDULER= $(VENV)/bin/python -c 'from bookkit import data, runs; from bsn import Spec; runs.run([Spec(estimator="sigmoid", learning_rate=1, epochs=1)], data.load("digits"))'
+	@$(VENV)/bin/python -m bookkit.compiled
 	@touch $@
