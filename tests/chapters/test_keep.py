@@ -181,7 +181,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 def test_a_site_that_cannot_be_built_leaves_the_last_one(built):
     config, before = built / "_config.yml", contents(built / "_build" / "html")
     text = config.read_text()
-    config.write_text(text.replace("bookkit.publish.mathml", "nothing_of_the_kind"))
+    config.write_text(text.replace("bookkit.publish.extension", "nothing_of_the_kind"))
     try:
         ran = run_bsn("build", "--profile", "smoke", "--chapter", NAME, cwd=built, PYTHONPATH=str(built))
     finally:

@@ -1,49 +1,50 @@
 """Every estimator tuned and trained: accuracy by learning rate, and test errors by depth."""
 
+from __future__ import annotations
+
+import matplotlib.axes
 import matplotlib.ticker
 import numpy as np
+import pandas as pd
 
-from bookkit.figures.style import INK, MUTED, SERIES, Figure, name_rows, subplots
+from bookkit.figures.style import INK, LINES, MUTED, SERIES, Figure, Style, name_rows, panels, shared_legend
 from bookkit.studies.ranking import by_mean, layers, without_derivative
 
-PERCENT = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}")
+SHORT = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}")
 
 
-def learning_rates(tuned, rates):
-    """Final validation accuracy by learning rate, a panel an estimator, a line a depth, the best marked.
+def learning_rates(tuned: pd.DataFrame, rates: pd.DataFrame) -> Figure:
+    """Draw final validation accuracy by learning rate: one panel per estimator, one line per depth.
 
     Args:
-        tuned, rates: of `bookkit.studies.ranking.finals` and `.best_rates`.
+        tuned: from `bookkit.studies.ranking.finals`.
+        rates: from `bookkit.studies.ranking.best_rates`; they are marked.
     """
     names, depths = list(rates.estimator.unique()), sorted(rates.depth.unique())
-    rows = -(-len(names) // 3)
-    figure, axes = subplots(rows, 3, height=1.12 * rows + 1.0, sharex=True, sharey=True, squeeze=False)
-    for name, place in zip(names, axes.flat):
-        for number, depth in enumerate(depths):
-            part = tuned[(tuned.estimator == name) & (tuned.depth == depth)].sort_values("learning_rate")
-            colour, line = SERIES[number % len(SERIES)], ("-", "--", "-.", ":")[number % 4]
-            place.plot(part.learning_rate, part.final, line, color=colour, linewidth=1.6, label=layers(depth))
-            best = rates[(rates.estimator == name) & (rates.depth == depth)]
-            place.plot(best.learning_rate, best.final, "o", color=colour, markersize=4.5)
-        place.set_title(name)
-    for place in axes.flat[len(names) :]:
-        place.set_axis_off()
-    axes[0, 0].set(xscale="log", ylim=(0, 1))
-    axes[0, 0].xaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=3))
-    axes[0, 0].xaxis.set_major_formatter(PERCENT)
+    figure, axes = panels(names, 3, 1.12, 1.0)
+    for name, axis in zip(names, axes):
+        for i, depth in enumerate(depths):
+            every, chosen = (
+                table[(table.estimator == name) & (table.depth == depth)].sort_values("learning_rate")
+                for table in (tuned, rates)
+            )
+            style: Style = dict(color=SERIES[i % len(SERIES)], linestyle=LINES[i % len(LINES)])
+            axis.plot(every.learning_rate, every.final, linewidth=1.6, label=layers(depth), **style)
+            axis.plot(chosen.learning_rate, chosen.final, "o", color=style["color"], markersize=4.5)
+    axes[0].set(xscale="log", ylim=(0, 1))
+    axes[0].xaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=3))
+    axes[0].xaxis.set_major_formatter(SHORT)
     figure.supxlabel("Learning rate", fontsize=10)
     figure.supylabel("Validation accuracy", fontsize=10)
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    said = "; ".join(
-        f"{row.estimator}, depth {row.depth}: {row.final:.4f} at {row.learning_rate:g}"
-        for row in rates.itertuples()
-    )
-    columns = ["estimator", "depth", "learning_rate", "seed", "final"]
-    return Figure(figure, f"Final validation accuracy by learning rate. The best: {said}.", tuned[columns])
+    shared_legend(figure, loc="outside upper center", ncols=4)
+    text = "Final validation accuracy by learning rate, one curve per depth, the best rate of each marked."
+    setting = ["estimator", "depth", "learning_rate"]
+    best = pd.MultiIndex.from_frame(tuned[setting]).isin(pd.MultiIndex.from_frame(rates[setting]))
+    return Figure(figure, text, tuned[[*setting, "seed", "final"]].assign(best=best))
 
 
-def test_errors(ranked, reference, own):
-    """Test error by estimator, a panel a depth: the record's mean and interval, and this build's nets.
+def test_errors(ranked: pd.DataFrame, reference: dict[int, float], own: pd.DataFrame) -> Figure:
+    """Draw test errors by estimator: one panel per depth, the record's mean and interval, this build's nets.
 
     Args:
         ranked: from `bookkit.studies.ranking.ranks`.
@@ -51,48 +52,44 @@ def test_errors(ranked, reference, own):
         own: `bookkit.studies.ranking.finals` of this build.
     """
     names, depths = by_mean(ranked), sorted(ranked.depth.unique())
-    rows = -(-len(depths) // 2)
-    figure, axes = subplots(
-        rows, 2, height=(0.22 * len(names) + 0.55) * rows + 0.9, sharex=True, sharey=True, squeeze=False
-    )
-    for depth, place in zip(depths, axes.flat):
+    own = own[own.estimator.isin(names)]
+    figure, axes = panels([layers(depth) for depth in depths], 2, 0.22 * len(names) + 0.55, 0.9)
+    for depth, axis in zip(depths, axes):
         part = ranked[ranked.depth == depth].set_index("estimator").reindex(names)
-        for asks, colour, marker in ((False, SERIES[0], "o"), (True, SERIES[3], "D")):
-            chosen = np.array([without_derivative(name) != asks for name in names])
-            at = np.flatnonzero(chosen)
-            nets = part[chosen]
-            ends = [100 * (1 - nets.high), 100 * (1 - nets.low)]
-            place.hlines(at, *np.maximum(ends, 0.01), color=colour, linewidth=3, alpha=0.5)
-            label = "takes the loss's derivative" if asks else "takes the loss alone"
-            place.scatter(
-                100 * (1 - nets["mean"]), at, color=colour, marker=marker, s=26, label=label, zorder=3
-            )
-        drawn = own[(own.depth == depth) & own.estimator.isin(names)]
-        at = [names.index(name) for name in drawn.estimator]
-        place.scatter(
-            100 * (1 - drawn.final), at, marker="^", facecolors="none", edgecolors=INK, linewidths=1.1, s=34,
-            label="this build", zorder=4,
-        )  # fmt: skip
+        _intervals(axis, part)
+        drawn = own[own.depth == depth]
+        rows = [names.index(name) for name in drawn.estimator]
+        triangle: Style = dict(marker="^", facecolors="none", edgecolors=INK, linewidths=1.1, s=34, zorder=4)
+        axis.scatter(100 * (1 - drawn.final), rows, label="this build", **triangle)
         if depth in reference:
-            error = 100 * (1 - reference[depth])
-            place.axvline(
-                error, color=MUTED, linewidth=1.2, linestyle="--", label="sigmoid units, not binary"
-            )
-        place.set_title(layers(depth))
-    for place in axes.flat[len(depths) :]:
-        place.set_axis_off()
-    name_rows(axes[0, 0], names)
-    axes[0, 0].invert_yaxis()
-    axes[0, 0].set(xscale="log", xlim=(1, 110))
-    axes[0, 0].xaxis.set_major_locator(matplotlib.ticker.FixedLocator([1, 3, 10, 30, 100]))
-    axes[0, 0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes[0, 0].xaxis.set_major_formatter(PERCENT)
-    for place in axes[-1]:
-        place.set_xlabel("Test error, %")
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    said = "; ".join(
-        f"{layers(row.depth)}, {row.estimator}: {100 * (1 - row.mean):.2f} % "
-        f"({100 * (1 - row.high):.2f} to {100 * (1 - row.low):.2f})"
-        for row in ranked.itertuples()
+            dashed: Style = dict(color=MUTED, linewidth=1.2, linestyle="--")
+            axis.axvline(100 * (1 - reference[depth]), label="sigmoid units, not binary", **dashed)
+    name_rows(axes[0], names, downwards=True)
+    axes[0].set(xscale="log", xlim=(1, 110))
+    axes[0].xaxis.set_major_locator(matplotlib.ticker.FixedLocator([1, 3, 10, 30, 100]))
+    axes[0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes[0].xaxis.set_major_formatter(SHORT)
+    figure.supxlabel("Test error, %", fontsize=10)
+    shared_legend(figure, ncols=2)
+    text = (
+        "Test errors after tuning by estimator and depth: the record's mean and interval, and this build's."
     )
-    return Figure(figure, f"Test errors after tuning, with intervals. {said}.", ranked)
+    sigmoid = pd.DataFrame({"depth": reference.keys(), "mean": reference.values()}).assign(
+        estimator="sigmoid"
+    )
+    nets = own[["depth", "estimator", "seed", "final"]].astype({"seed": "Int64"})
+    return Figure(figure, text, pd.concat([ranked, sigmoid, nets.rename(columns={"final": "this build"})]))
+
+
+def _intervals(axis: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
+    """Draw means and intervals of test errors, in one colour if the estimator needs the loss's derivative."""
+    values_only = np.array([without_derivative(name) for name in table.index])
+    for chosen, label, colour, marker in (
+        (values_only, "takes the loss alone", SERIES[0], "o"),
+        (~values_only, "takes the loss's derivative", SERIES[3], "D"),
+    ):
+        rows, nets = np.flatnonzero(chosen), table[chosen]
+        ends = np.maximum([100 * (1 - nets.high), 100 * (1 - nets.low)], 0.01)
+        axis.hlines(rows, *ends, color=colour, linewidth=3, alpha=0.5)
+        mark: Style = dict(color=colour, marker=marker, s=26, zorder=3)
+        axis.scatter(100 * (1 - nets["mean"]), rows, label=label, **mark)

@@ -1,12 +1,16 @@
 """The post's numbers and claims with their verdicts."""
 
+from __future__ import annotations
+
 import textwrap
 
+import matplotlib.figure
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from bookkit import chapter, statistics
-from bookkit.figures.style import INK, MUTED, PUBLISHED, SERIES, Figure, name_rows, ranges, subplots
+from bookkit.figures.style import BELOW, INK, MUTED, PUBLISHED, SERIES, Figure, name_rows, subplots
 
 # colour and sign of a verdict: nothing is said by colour alone
 GOOD, OPEN, BAD = (SERIES[0], "o"), (SERIES[6], "s"), (SERIES[3], "X")
@@ -15,11 +19,12 @@ MARKS |= {statistics.DIFFERS: BAD, statistics.FAILS: BAD}
 SIGNS = ((GOOD, "agrees, holds"), (OPEN, "undecided"), (BAD, "differs, does not hold"))
 
 
-def at_a_glance(numbers, claims, titles):
-    """One mark a published number, and one a reading of each claim: the figure to share.
+def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, str]) -> Figure:
+    """Draw one mark per published number and one per reading of each claim: the figure to share.
 
     Args:
-        numbers, claims: from `bookkit.statistics.scorecard`.
+        numbers: from `bookkit.statistics.scorecard`.
+        claims: from there too.
         titles: claim's number -> what it says.
     """
     texts = {claim: textwrap.fill(f"{claim}. {title}", 47).split("\n") for claim, title in titles.items()}
@@ -28,9 +33,10 @@ def at_a_glance(numbers, claims, titles):
     axes.set(xlim=(0, 1), ylim=(height, 0))
     axes.set_axis_off()
     agree = (numbers.verdict == statistics.AGREES).sum()
-    axes.text(0, 0.7, f"{agree} of the {len(numbers)} published numbers agree", weight="bold")
-    place = np.linspace(0.012, 0.985, len(numbers))
-    _mark(axes, place, np.full(len(numbers), 1.8), numbers.verdict)
+    agreement = f"{agree} of the {len(numbers)} published numbers agree"
+    axes.text(0, 0.7, agreement, weight="bold")
+    x = np.linspace(0.012, 0.985, len(numbers))
+    _mark(axes, x, np.full(len(x), 1.8), numbers.verdict)
     hold = (claims.verdict == statistics.HOLDS).sum()
     line = f"The {len(texts)} claims, a mark a reading: {hold} of {len(claims)} hold"
     axes.text(0, 3.6, line, weight="bold")
@@ -38,113 +44,102 @@ def at_a_glance(numbers, claims, titles):
     for claim, lines in texts.items():
         readings = claims[claims.claim == claim]
         axes.text(0, row - 0.45, "\n".join(lines), va="top", linespacing=1.15)
-        _mark(axes, 0.76 + 0.045 * np.arange(len(readings)), np.full(len(readings), row), readings.verdict)
+        x = 0.76 + 0.045 * np.arange(len(readings))
+        _mark(axes, x, np.full(len(x), row), readings.verdict)
         row += len(lines) + 0.45
     _legend(figure)
-    counted = claims.groupby("claim").verdict.agg(lambda found: ", ".join(found))
-    said = "; ".join(f"claim {claim} ({titles[claim]}): {found}" for claim, found in counted.items())
-    text = f"{agree} of {len(numbers)} published numbers agree. By reading: {said}."
-    return Figure(figure, text, both(numbers, claims))
+    text = f"{agreement}; {hold} of {len(claims)} readings of the {len(texts)} claims hold."
+    return Figure(figure, text, _both(numbers, claims))
 
 
-def both(numbers, claims):
-    """Numbers and claims in one table."""
+def _both(numbers: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
+    """Put numbers and claims in one table."""
     parts = [
         numbers.rename(columns={"experiment": "of", "label": "name"}).assign(kind="number"),
         claims.rename(columns={"claim": "of", "reading": "name", "effect": "mean"}).assign(kind="claim"),
     ]
-    return pd.concat(parts)[["kind", "of", "name", "published", "mean", "low", "high", "verdict", "second"]]
+    columns = ["kind", "of", "name", "published", "mean", "low", "high", "verdict", "second"]
+    return pd.concat(parts).reindex(columns=columns)
 
 
-def numbers(numbers, level):
-    """The published numbers as diamonds, where 95 % of runs fall as bars.
+def numbers(numbers: pd.DataFrame, level: float) -> Figure:
+    """Draw the published numbers as diamonds, and where runs fall as bars.
 
     Args:
         numbers: from `bookkit.statistics.scorecard`, at the probability `level`.
     """
     figure, axes = subplots(height=0.24 * len(numbers) + 1.2)
-    for row, number in enumerate(numbers.itertuples()):
-        colour, marker = MARKS[number.verdict]
-        ends = [number.low - number.mean, number.high - number.mean]
-        axes.plot(ends, [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.7)
-    axes.scatter(numbers.published - numbers["mean"], range(len(numbers)), **PUBLISHED)
-    name_rows(axes, [f"{row.experiment}  {row.label}" for row in numbers.itertuples()])
+    rows, mean = np.arange(len(numbers)), numbers["mean"]
+    _bars(axes, numbers.low - mean, numbers.high - mean, rows, numbers.verdict)
+    axes.scatter(numbers.published - mean, rows, **PUBLISHED)
+    name_rows(axes, list(numbers.experiment + "  " + numbers.label), downwards=True)
     axes.set(xlabel="Accuracy less the record's mean")
-    _effects(axes)
+    _scale(axes)
     figure.suptitle(f"Diamond: published; bar: where {100 * level:g} % of runs fall")
     _legend(figure)
-    said = "; ".join(
-        f"{row.experiment} {row.label}: {row.published:.4f}, {ranges(row.low, row.high)}, {row.verdict}"
-        for row in numbers.itertuples()
-    )
-    return Figure(figure, f"Each published number and where {100 * level:g} % of runs fall. {said}.", numbers)
+    text = f"Each published number, and the interval in which {100 * level:g} % of runs fall."
+    return Figure(figure, text, numbers)
 
 
-def claims(claims):
-    """Every reading's effect and its interval, with the border of what is claimed.
+def claims(claims: pd.DataFrame) -> Figure:
+    """Draw every reading's effect and its interval, with the border of what is claimed.
 
     Args:
         claims: from `bookkit.statistics.scorecard`.
     """
-    readings = [textwrap.fill(f"{row.claim}. {row.reading}", 62) for row in claims.itertuples()]
+    readings = [textwrap.fill(f"{claim}. {text}", 62) for claim, text in zip(claims.claim, claims.reading)]
     lines = np.array([text.count("\n") + 2.1 for text in readings])
     rows = np.cumsum(lines) - 0.45
     figure, axes = subplots(height=0.175 * lines.sum() + 1.1)
-    for row, claim, reading in zip(rows, claims.itertuples(), readings):
-        colour, marker = MARKS[claim.verdict]
+    for row, reading in zip(rows, readings):
         axes.text(0, row - 0.5, reading, transform=axes.get_yaxis_transform(), va="bottom")
-        axes.plot(
-            [claim.low, claim.high], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.7
-        )
-        axes.plot(claim.effect, row, marker, color=colour, markersize=7)
-        for border in (claim.border_low, claim.border_high):
-            if np.isfinite(border):
-                axes.plot([border, border], [row - 0.4, row + 0.4], color=INK, linewidth=1.2)
+    _bars(axes, claims.low, claims.high, rows, claims.verdict)
+    _mark(axes, claims.effect.to_numpy(), rows, claims.verdict)
+    for border in (claims.border_low, claims.border_high):
+        at = rows[np.isfinite(border)]
+        axes.vlines(border[np.isfinite(border)], at - 0.4, at + 0.4, color=INK, linewidth=1.2)
     axes.set_yticks([])
     axes.set(xlabel="Effect", ylim=(rows[-1] + 1, -0.3))
-    _effects(axes, inverted=True)
+    _scale(axes)
     figure.suptitle("Bar: the effect's interval; tick: the border of the claim")
     _legend(figure)
-    said = "; ".join(
-        f"claim {row.claim}, {row.reading}: {row.effect:+.4f} ({ranges(row.low, row.high)}), {row.verdict}"
-        for row in claims.itertuples()
-    )
-    return Figure(figure, f"Each claim's effect and interval. {said}.", claims)
+    return Figure(figure, "Each reading's effect with its interval, and the border of the claim.", claims)
 
 
-def published_numbers():
-    """Every final number of the post, by experiment."""
+def published_numbers() -> Figure:
+    """Draw every final number of the post, by experiment."""
     numbers = chapter.published_numbers()
     figure, axes = subplots(height=0.24 * len(numbers) + 0.8)
     colours = [SERIES[int(name[0])] for name in numbers.experiment]
     axes.hlines(range(len(numbers)), 0, numbers.published, color=MUTED, linewidth=0.8)
     axes.scatter(numbers.published, range(len(numbers)), c=colours, s=40, zorder=3)
-    name_rows(axes, numbers.experiment + "  " + numbers.label)
-    axes.invert_yaxis()
+    name_rows(axes, list(numbers.experiment + "  " + numbers.label), downwards=True)
     axes.set(xlim=(0, 1.02), xlabel="Published accuracy after the last epoch")
     axes.grid(axis="y", visible=False)
-    rows = zip(numbers.experiment, numbers.label, numbers.published)
-    said = "; ".join(f"{experiment} {label} {value:.4f}" for experiment, label, value in rows)
-    return Figure(figure, f"The post's numbers: {said}.", numbers[["experiment", "label", "published"]])
+    text = f"The post's {len(numbers)} final accuracies, by experiment."
+    return Figure(figure, text, numbers[["experiment", "label", "published"]])
 
 
-def _mark(axes, x, y, found):
-    for verdict in found.unique():
+def _mark(axes: Axes, x: np.ndarray, y: np.ndarray, verdicts: pd.Series) -> None:
+    for verdict in verdicts.unique():
         colour, marker = MARKS[verdict]
-        chosen = (found == verdict).to_numpy()
+        chosen = (verdicts == verdict).to_numpy()
         axes.scatter(x[chosen], y[chosen], color=colour, marker=marker, s=42, clip_on=False)
 
 
-def _legend(figure):
+def _bars(axes: Axes, low: pd.Series, high: pd.Series, y: np.ndarray, verdicts: pd.Series) -> None:
+    colours = [MARKS[verdict][0] for verdict in verdicts]
+    axes.hlines(y, low, high, colors=colours, linewidth=5, alpha=0.7, capstyle="butt")
+
+
+def _legend(figure: matplotlib.figure.Figure) -> None:
     for (colour, marker), name in SIGNS:
         figure.axes[0].scatter([], [], color=colour, marker=marker, s=42, label=name)
-    figure.legend(loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1.2)
+    figure.legend(loc=BELOW, ncols=3, handletextpad=0.2, columnspacing=1.2)
 
 
-def _effects(axes, inverted=False):
+def _scale(axes: Axes) -> None:
     axes.set_xscale("symlog", linthresh=0.01)
     axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
     axes.margins(y=0.02)
-    if not inverted:
-        axes.invert_yaxis()
     axes.grid(axis="y", visible=False)

@@ -1,27 +1,40 @@
-"""The look of every figure, in one place: an SVG that follows the theme, with a text and its data.
+"""The look of every figure and table of the pages.
 
 A figure is drawn once, in the light theme's colours. In its SVG each of them becomes a CSS variable, so
-that the page's theme, light or dark, decides; where nothing defines the variables the light colours hold.
+that the page's theme, light or dark, decides; without a style sheet the light colours hold.
 """
+
+from __future__ import annotations
 
 import hashlib
 import html
 import io
 import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
+import matplotlib.axes
+import matplotlib.figure
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from pandas.io.formats.style import Styler
 
 from bookkit.figures.theme import THEMES
 
 WIDTH = 4.75  # inches: on a phone, which shows it a little smaller, its text of 9.5 points is legible
 INK, MUTED, GRID, *SERIES = [light for light, _ in THEMES.values()]
-PUBLISHED = dict(marker="D", facecolors="none", edgecolors=INK, linewidths=1.4, s=44, zorder=5)
+LINES = ("-", "--", ":", "-.")
+Style = dict[str, Any]  # of a Matplotlib artist
+PUBLISHED: Style = dict(marker="D", facecolors="none", edgecolors=INK, linewidths=1.4, s=44, zorder=5)
+BELOW: Final = "outside lower center"
+ONE_LINE = 40  # characters of a table's text that is never wrapped
 
 
-def subplots(rows=1, columns=1, height=3.4, **options):
-    """Matplotlib's `subplots` in the book's style, `WIDTH` wide."""
+def subplots(
+    rows: int = 1, columns: int = 1, height: float = 3.4, **options: Any
+) -> tuple[matplotlib.figure.Figure, Any]:
+    """Call Matplotlib's `subplots` in the book's style, `WIDTH` wide and `height` inches high."""
     sns.set_theme(context="paper", style="whitegrid", palette=SERIES)
     plt.rcParams.update({
         "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "xtick.labelsize": 9.5,
@@ -34,63 +47,109 @@ def subplots(rows=1, columns=1, height=3.4, **options):
     return plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)
 
 
-def name_rows(axes, names):
-    """Name the rows of a horizontal chart; names may have several lines."""
+def panels(
+    titles: Sequence[str], columns: int, row_height: float, margin: float, **options: Any
+) -> tuple[matplotlib.figure.Figure, list[matplotlib.axes.Axes]]:
+    """Draw a grid of axes that share their scales, one per title.
+
+    Args:
+        titles: of the panels, row by row; axes left over stay empty.
+        columns: how many panels stand side by side.
+        row_height: inches per row.
+        margin: inches above and below all rows.
+        options: of Matplotlib's `subplots`.
+    """
+    rows = -(-len(titles) // columns)
+    options = {"sharex": True, "sharey": True} | options
+    figure, grid = subplots(rows, columns, height=rows * row_height + margin, squeeze=False, **options)
+    axes = list(grid.flat)
+    for axis, title in zip(axes, titles):
+        axis.set_title(title)
+    for axis in axes[len(titles) :]:
+        axis.set_axis_off()
+    return figure, axes[: len(titles)]
+
+
+def shared_legend(figure: matplotlib.figure.Figure, **options: Any) -> None:
+    """Put one legend, that of the first axes, below all panels or at the `loc` given."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, **{"loc": BELOW} | options)
+
+
+def name_rows(axes: matplotlib.axes.Axes, names: Sequence[str], downwards: bool = False) -> None:
+    """Name the rows of a horizontal chart.
+
+    Args:
+        names: of the rows 0, 1, ...; they may have several lines.
+        downwards: whether the first row stands on top.
+    """
     axes.set_yticks(range(len(names)), names)
     for label in axes.get_yticklabels():
         label.set_multialignment("right")
+    if downwards:
+        axes.invert_yaxis()
 
 
 class Figure:
-    """What a cell shows: a figure, a text that says the same, and the numbers drawn.
+    """What a cell shows: a drawing, a sentence that says what it shows, and the data drawn.
 
     Args:
         figure: of Matplotlib; it is closed.
-        text: what the figure shows, with its numbers, for those who cannot see it.
-        data: a DataFrame of what is drawn.
+        text: one sentence, for those who cannot see the drawing; the numbers are in `data`.
+        data: whatever makes a DataFrame of what is drawn; the page links it as CSV.
     """
 
-    def __init__(self, figure, text, data):
+    def __init__(self, figure: matplotlib.figure.Figure, text: str, data: Any) -> None:
         self.svg, self.text, self.data = _svg(figure), " ".join(text.split()), pd.DataFrame(data)
         plt.close(figure)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         label = html.escape(self.text, quote=True)
         opening = f'<svg role="img" aria-label="{label}" style="width: 100%; max-width: 36rem; height: auto"'
-        shown = f'<figure class="bsn-figure">{self.svg.replace("<svg", opening, 1)}</figure>'
         return {
-            "text/html": shown,
+            "text/html": f'<figure class="bsn-figure">{self.svg.replace("<svg", opening, 1)}</figure>',
             "text/csv": self.data.to_csv(index=False, float_format="%.5g"),
             "text/plain": self.text,
         }
 
 
-def _svg(figure):
-    written = io.StringIO()
-    figure.savefig(
-        written,
-        format="svg",
-        transparent=True,
-        bbox_inches="tight",
-        pad_inches=0.04,
-        metadata={"Date": None, "Creator": None},
-    )
-    svg = written.getvalue()
+def _svg(figure: matplotlib.figure.Figure) -> str:
+    file = io.StringIO()
+    options: Style = dict(bbox_inches="tight", pad_inches=0.04, transparent=True)
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, **options)
+    svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     opening = svg[: svg.index(">")]
     svg = re.sub(r' (width|height)="[^"]*"', "", opening) + svg[len(opening) :]
     geometry = r' (?:d|x|y|points|transform)="[^"]*"'  # to a tenth of a point
-    svg = re.sub(geometry, lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), svg)
+    svg = re.sub(geometry, lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), svg)
     svg = svg.replace("stroke: #ffffff", "stroke: none")  # seaborn's edges
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # the page's typeface
-    names = {light: f"var(--bsn-{name}, {light})" for name, (light, _) in THEMES.items()}
-    svg = re.sub("|".join(names), lambda match: names[match[0]], svg)
+    variables = {light: f"var(--bsn-{name}, {light})" for name, (light, _) in THEMES.items()}
+    svg = re.sub("|".join(variables), lambda match: variables[match[0]], svg)
     # several figures share a page: each has ids of its own
-    own = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
-    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{own}-", svg)
+    prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
+    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
 
 
-def ranges(low, high):
-    """An interval in words."""
-    return f"{low:.4f} to {high:.4f}"
+def intervals(low: Iterable[float], high: Iterable[float], form: str = ".4f") -> list[str | None]:
+    """Format pairs of ends as "low to high", with None for a pair that is missing."""
+    return [None if pd.isna(a) or pd.isna(b) else f"{a:{form}} to {b:{form}}" for a, b in zip(low, high)]
+
+
+def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_index: bool = True) -> Styler:
+    """Format a table for a page: missing values become an en dash, short texts stay on one line.
+
+    Args:
+        frame: one row per line of the page; columns have unique names.
+        formats: column -> how to write its numbers, such as "{:.4f}".
+        hide_index: whether to leave out the row labels.
+    """
+    styler = frame.rename_axis(index=None, columns=None).style
+    styler = styler.hide(axis="index") if hide_index else styler
+    for name, column in frame.select_dtypes("object").items():
+        wide = column.map(lambda value: len(str(value))).max() > ONE_LINE
+        width = {"min-width": "16em"} if wide else {"white-space": "nowrap"}
+        styler = styler.set_properties([name], **width)
+    return styler.format({**(formats or {})}, na_rep="–")

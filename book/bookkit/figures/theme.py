@@ -1,5 +1,7 @@
 """The colours of the figures in both themes, the one place for them."""
 
+from __future__ import annotations
+
 # name -> (light, dark). The series are seaborn's colour-blind safe palette without its palest colours,
 # which vanish on white; the dark ones are lighter tints of the same hues
 THEMES = {
@@ -19,8 +21,8 @@ THEMES = {
 }
 
 
-def css():
-    """The variables of both themes, for the site."""
+def css() -> str:
+    """Return the site's style sheet: the variables of both themes."""
     light, dark = (
         "\n".join(f"  --bsn-{name}: {colours[theme]};" for name, colours in THEMES.items())
         for theme in (0, 1)

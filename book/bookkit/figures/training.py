@@ -1,17 +1,20 @@
 """Learning curves and final accuracies, beside the book's record and the post."""
 
+from __future__ import annotations
+
 import textwrap
 
+import matplotlib.axes
 import pandas as pd
 import seaborn as sns
 
 from bookkit import chapter, runs, statistics
 from bookkit.data import dataset_title
-from bookkit.figures.style import PUBLISHED, SERIES, Figure, name_rows, ranges, subplots
+from bookkit.figures.style import PUBLISHED, SERIES, Figure, Style, name_rows, subplots
 
 
-def learning_curves(curves, table, title, lowest=0.0):
-    """Validation (solid) and training (dotted) accuracy by step, and the final numbers below.
+def learning_curves(curves: pd.DataFrame, table: pd.DataFrame, title: str, lowest: float = 0.0) -> Figure:
+    """Draw validation (solid) and training (dotted) accuracy by step, and the final numbers below.
 
     Bands are where the book's record, if it has the setting, expects 95 % of runs.
 
@@ -23,17 +26,17 @@ def learning_curves(curves, table, title, lowest=0.0):
     """
     labels = list(table.index)
     colours = dict(zip(labels, SERIES * (1 + len(labels) // len(SERIES))))
-    wrapped = [textwrap.fill(label, 24) for label in labels]
-    lines = len(labels) * (max(label.count("\n") for label in wrapped) + 1.35)
+    names = [textwrap.fill(label, 24) for label in labels]
+    lines = len(labels) * (max(name.count("\n") for name in names) + 1.35)
     figure, (above, below) = subplots(2, height=3.9 + 0.19 * lines, height_ratios=[2.9, 0.5 + 0.19 * lines])
     bands = _bands(curves)
     for label, band in bands.groupby("label"):
         above.fill_between(band.step, band.low, band.high, color=colours[label], alpha=0.2, linewidth=0)
+    hues: Style = dict(hue="label", hue_order=labels, palette=colours, legend=False)
     for metric, line, width in (("validation", "-", 1.6), ("training", ":", 1.1)):
-        sns.lineplot(
-            curves[curves.metric == metric], x="step", y="value", hue="label", hue_order=labels,
-            palette=colours, linestyle=line, linewidth=width, errorbar=("pi", 100), legend=False, ax=above,
-        )  # fmt: skip
+        part = curves[curves.metric == metric]
+        style: Style = dict(linestyle=line, linewidth=width, errorbar=("pi", 100))
+        sns.lineplot(part, x="step", y="value", ax=above, **style, **hues)
     held_out = curves.evaluate_on.iloc[0]
     legend = f"Solid: {held_out}; dotted: training"
     if len(bands):
@@ -41,56 +44,52 @@ def learning_curves(curves, table, title, lowest=0.0):
     above.set(xlabel="Training steps", ylabel="Accuracy", title=legend)
     above.set_ylim(lowest, 1.01)
     finals = runs.final_accuracies(curves)
-    sns.stripplot(
-        finals, x="final", y="label", hue="label", order=labels,
-        hue_order=labels, palette=colours, legend=False, jitter=False, size=7, ax=below,
-    )  # fmt: skip
-    for row, (low, high) in enumerate(zip(table.low, table.high)):
-        if low == low:  # the record has this setting
-            below.barh(row, high - low, left=low, height=0.6, color=colours[labels[row]], alpha=0.2)
-    if table.published.notna().any():
-        below.scatter(table.published, range(len(labels)), label="published", **PUBLISHED)
-        below.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.1)
-    name_rows(below, wrapped)
+    sns.stripplot(finals, x="final", y="label", order=labels, jitter=False, size=7, ax=below, **hues)
+    _expected(below, table, colours)
+    name_rows(below, names)
     below.set(xlabel=f"{held_out.capitalize()} accuracy after the last epoch", ylabel=None)
-    below.margins(y=0.12)
-    below.ticklabel_format(axis="x", useOffset=False)
-    left, right = below.get_xlim()
-    missing = max(0.0, 0.02 - (right - left)) / 2  # so that a small difference does not look large
-    below.set_xlim(left - missing, right + missing)
-    below.grid(axis="x")
     seeds = curves.seed.nunique()
-    made_on = f"{dataset_title(curves.dataset.iloc[0])}, {seeds} seed{'s' * (seeds > 1)}"
-    figure.suptitle(f"{textwrap.fill(title, 52)}\n({made_on})")
-    text = f"{title} ({made_on}): learning curves over {curves.step.max():,} steps. " + _in_words(
-        table, held_out
-    )
-    drawn = curves[curves.metric.isin(["training", "validation", "epoch"])]
-    drawn = drawn[["label", "seed", "metric", "step", "value"]]
-    for end in ("low", "high"):
-        part = bands.rename(columns={end: "value"}).assign(metric=f"recorded, {end} end of 95 %")
-        drawn = pd.concat([drawn, part[["label", "metric", "step", "value"]]])
-    return Figure(figure, text, drawn.astype({"seed": "Int64"}))
+    source = f"{dataset_title(curves.dataset.iloc[0])}, {seeds} seed{'s' * (seeds > 1)}"
+    figure.suptitle(f"{textwrap.fill(title, 52)}\n({source})")
+    text = f"{title} ({source}): accuracy by training step, and after the last epoch, per setting."
+    return Figure(figure, text, _data(curves, bands, table))
 
 
-def _bands(curves):
-    """The record's prediction interval at each point of the validation curve: label, step, low, high."""
-    kept = chapter.recorded(curves).query("metric == 'validation'")
-    parts = []
-    for label, nets in kept.groupby("label"):
+def _expected(axes: matplotlib.axes.Axes, table: pd.DataFrame, colours: dict[str, str]) -> None:
+    """Draw the published numbers, and where the record expects this run's."""
+    for row, (label, low, high) in enumerate(zip(table.index, table.low, table.high)):
+        if not pd.isna(low):  # the record has this setting
+            axes.barh(row, high - low, left=low, height=0.6, color=colours[label], alpha=0.2)
+    if table.published.notna().any():
+        axes.scatter(table.published, range(len(table)), label="published", **PUBLISHED)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.1)
+    axes.margins(y=0.12)
+    axes.ticklabel_format(axis="x", useOffset=False)
+    left, right = axes.get_xlim()
+    missing = max(0.0, 0.02 - (right - left)) / 2  # so that a small difference does not look large
+    axes.set_xlim(left - missing, right + missing)
+    axes.grid(axis="x")
+
+
+def _bands(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the record's prediction interval along the validation curve: label, step, low, high."""
+    recorded = chapter.recorded(curves).query("metric == 'validation'")
+    parts = [pd.DataFrame(columns=["label", "step", "low", "high"])]
+    for label, nets in recorded.groupby("label"):
         points = nets.pivot(index="step", columns="seed", values="value")
         low, high = statistics.prediction_interval(points.T)
         parts.append(pd.DataFrame({"label": label, "step": points.index, "low": low, "high": high}))
-    return pd.concat(parts) if parts else pd.DataFrame(columns=["label", "step", "low", "high"])
+    return pd.concat(parts[1:] or parts)
 
 
-def _in_words(table, held_out):
-    sentences = []
-    for label, row in table.iterrows():
-        parts = [f"{label}: {row.measured:.4f}"]
-        if row.low == row.low:
-            parts.append(f"recorded {row.recorded:.4f}, 95 % of runs {ranges(row.low, row.high)}")
-        if row.published == row.published:
-            parts.append(f"published {row.published:.4f}")
-        sentences.append(", ".join(parts))
-    return f"{held_out.capitalize()} accuracy after the last epoch: " + "; ".join(sentences) + "."
+def _data(curves: pd.DataFrame, bands: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return all that is drawn: label, seed, metric, step, value."""
+    curves = curves[curves.metric.isin(["training", "validation", "epoch"])]
+    names = {"low": "recorded, low end of 95 %", "high": "recorded, high end of 95 %"}
+    bands = bands.rename(columns=names).melt(["label", "step"], var_name="metric")
+    finals = table[["published", "low", "high"]].rename(
+        columns={key: f"final, {names[key]}" for key in names}
+    )
+    finals = finals.rename_axis("label").reset_index().melt("label", var_name="metric").dropna()
+    rows = pd.concat([curves, bands, finals])[["label", "seed", "metric", "step", "value"]]
+    return rows.astype({"seed": "Int64", "step": "Int64"})

@@ -1,8 +1,12 @@
 """From an executed notebook to a page: its head, its figures' data, its downloads."""
 
+from __future__ import annotations
+
 import copy
 import html
+import pathlib
 import re
+from typing import Any
 
 import nbformat
 
@@ -11,64 +15,65 @@ from bookkit.progress import COST
 DOWNLOADS = "downloads"
 
 
-def page(executed, name, address=None):
-    """The notebook of a page, and its files.
+def page(executed: Any, name: str, downloads: pathlib.Path, address: str | None = None) -> Any:
+    """Prepare the notebook of a page, and write the data of its figures.
 
     Args:
         executed: the notebook as papermill left it.
         name: of the chapter.
-        address: of the repository on the web, where it has one.
+        downloads: folder of the files that the page links as `DOWNLOADS`.
+        address: of the repository on the web, if it has one.
 
     Returns:
-        The notebook to build, and a dict: path below the site -> text.
+        The notebook to build.
     """
     notebook = copy.deepcopy(executed)
-    files, spent = {}, []
+    costs, figures = [], 0
     for cell in notebook.cells:
-        kept = []
-        for output in cell.get("outputs", []):
-            made = output.get("data", {})
-            if COST in made:
-                spent.append(made[COST])
-                continue
-            if "text/csv" in made:
-                path = f"{DOWNLOADS}/{name}-{len(files) + 1}.csv"
-                files[path] = made.pop("text/csv")
-                link = f'<figcaption><a href="{path}" download>Data of this figure (CSV)</a></figcaption>'
-                made["text/html"] = made["text/html"].replace("</figure>", link + "</figure>")
-            kept.append(output)
-        if "outputs" in cell:
-            cell.outputs = kept
-    lines = notebook.cells[0].source.split("\n")
-    assert lines[0].startswith("# "), name
-    notebook.cells[0].source = "\n".join([lines[0], "", _head(executed, name, spent, address), *lines[1:]])
-    return notebook, files
+        outputs = [output.get("data", {}) for output in cell.get("outputs", [])]
+        costs += [data[COST] for data in outputs if COST in data]
+        if outputs:
+            cell.outputs = [output for output in cell.outputs if COST not in output.get("data", {})]
+        for data in outputs:
+            if "text/csv" in data:
+                figures += 1
+                file = f"{name}-{figures}.csv"
+                (downloads / file).write_text(data.pop("text/csv"))
+                link = f'<a href="{DOWNLOADS}/{file}" download>Data of this figure (CSV)</a>'
+                caption = f"<figcaption>{link}</figcaption></figure>"
+                data["text/html"] = data["text/html"].replace("</figure>", caption)
+    title, *text = notebook.cells[0].source.split("\n")
+    head = _head(executed.metadata.papermill.duration, name, costs, address)
+    notebook.cells[0].source = "\n".join([title, "", head, *text])
+    return notebook
 
 
-def _head(executed, name, spent, address):
-    """Run times and downloads, under the title."""
-    seconds = executed.metadata.papermill.duration
-    nets, cost = sum(one["nets"] for one in spent), sum(one["core_seconds"] for one in spent)
+def _head(seconds: float, name: str, costs: list[dict[str, Any]], address: str | None) -> str:
+    """Return run times and downloads, for under the title."""
+    nets, core_seconds, trained = (
+        sum(cost[key] for cost in costs) for key in ("nets", "core_seconds", "trained")
+    )
+    run = f"The run shown: {_time(seconds)}"
     if nets:
-        trained = sum(one["trained"] for one in spent)
-        run = f"To train from nothing: about {_time(cost / 2)} on two cores. The run shown: {_time(seconds)}"
+        run = f"To train from nothing: about {_time(core_seconds / 2)} on two cores. {run}"
         run += f", with {trained} trained and {nets - trained} found in this build's record."
     else:
-        run = f"The run shown: {_time(seconds)}; no nets are trained here."
+        run += "; no nets are trained here."
     links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>notebook</a>']
     links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>with its results</a>')
     text = f"{html.escape(run)} Download: {', '.join(links)}."
     if address:
-        text += f" In Colab, first: <code>!git clone {address} repo &amp;&amp; pip install -e repo</code>."
+        install = f"!git clone {address} repo &amp;&amp; pip install -e repo -e repo/book"
+        text += f" In Colab, first: <code>{install}</code>."
     return f'```{{raw}} html\n<p class="bsn-head">{text}</p>\n```\n'
 
 
-def _time(seconds):
+def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def without_results(notebook):
-    """A chapter that has not been run: its text, with a note and gaps where results would stand."""
+def without_results(notebook: Any) -> Any:
+    """Return a chapter that has not been run: its text, with a note, and gaps in place of results."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\{glue:text\}`[^`]*`", "…", cell.source)
