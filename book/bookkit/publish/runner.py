@@ -15,7 +15,6 @@ import papermill
 from tqdm import tqdm
 
 from bookkit import cluster, files, processes
-from bookkit.compiled import jit
 from bookkit.paths import ROOT
 from bookkit.publish import executed
 from bookkit.settings import Settings
@@ -49,7 +48,6 @@ def run(
         InputError: the disk is full; chapters that are done are kept.
         KeyboardInterrupt: with a message that says what is kept.
     """
-    jit.check()
     digests, started = executed.file_digests(), time.monotonic()
     reasons, facts_of, failures, done = {}, {}, {}, 0
     bar = tqdm(
