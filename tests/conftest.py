@@ -16,6 +16,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=2, help="how often test_keep kills a build (default: 2)")
+
+
 def find_browser():
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 

@@ -18,9 +18,10 @@ ESTIMATORS = [name for name, entry in REGISTRY.items() if not entry.caller and e
 SAMPLERS = [name for name in ESTIMATORS if REGISTRY[name].kind == "sampler"]
 SCORED = [name for name in ESTIMATORS if name not in SAMPLERS and REGISTRY[name].evaluations == 1]
 SEVERAL_PASSES = [name for name in ESTIMATORS if name not in SAMPLERS + SCORED]
-# those that the binary VAE trains with
-VAE_ESTIMATORS = ("concrete", "sigmoid-adjusted", "reinmax", "moving-average", "nvil", "leave-one-out")
-VAE_ESTIMATORS += ("muprop", "rebar", "relax", "arm", "disarm")
+VAE_ESTIMATORS = (  # those that the binary VAE trains with
+    *("concrete", "sigmoid-adjusted", "reinmax", "moving-average", "nvil", "leave-one-out", "muprop"),
+    *("rebar", "relax", "arm", "disarm"),
+)
 ARCHITECTURES = ("linear", "nonlinear")  # of the binary VAE
 MAX_LENGTH = 1000  # entries of a list, characters of a path
 
@@ -69,8 +70,9 @@ def _different(values: Sequence[Hashable]) -> bool:
 def _list_of(
     rule: Rule, expected: str, least: int = 1, condition: Callable[[Any], bool] = _different
 ) -> Rule:
-    kind = Annotated[
-        types.GenericAlias(list, rule.type),
+    items: Any = types.GenericAlias(list, rule.type)
+    kind: Any = Annotated[
+        items,
         Field(strict=True, min_length=least, max_length=MAX_LENGTH),
         BeforeValidator(_read_list),
         _satisfying(condition),

@@ -18,7 +18,9 @@ import psutil
 def pool(workers: int, environment: Mapping[str, str]) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     """Yield a pool of silent processes with more environment variables; what runs at its end is killed."""
     context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, _prepare, [dict(environment)])
+    executor = concurrent.futures.ProcessPoolExecutor(
+        workers, context, initializer=_prepare, initargs=(dict(environment),)
+    )
     try:
         yield executor
     finally:

@@ -11,7 +11,7 @@ COST = "application/vnd.bookkit.run+json"  # a notebook's output that says what 
 
 
 @contextlib.contextmanager
-def training_progress(total: int) -> Iterator[Callable[[int], None]]:
+def training_progress(total: int) -> Iterator[Callable[[int], object]]:
     """Show the progress of `total` net-steps; yields a function to call with the number just done.
 
     On a terminal it is a bar, in a notebook a line that disappears; elsewhere nothing is shown.
@@ -23,11 +23,11 @@ def training_progress(total: int) -> Iterator[Callable[[int], None]]:
         from tqdm import tqdm
 
         with tqdm(total=total, unit=" net-steps", disable=None, leave=False) as bar:
-            yield lambda steps: bar.update(steps) and None
+            yield bar.update
 
 
 @contextlib.contextmanager
-def _line_in_notebook(total: int) -> Iterator[Callable[[int], None]]:
+def _line_in_notebook(total: int) -> Iterator[Callable[[int], object]]:
     from IPython.display import clear_output, display
 
     line = display({"text/plain": ""}, raw=True, display_id=True)

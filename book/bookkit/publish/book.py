@@ -98,7 +98,6 @@ def build(
         cluster.announce(settings.scheduler)
     scratch = BUILD / "scratch"
     try:
-        BUILD.mkdir(exist_ok=True)
         with filelock.FileLock(BUILD / "build.lock", timeout=0):
             shutil.rmtree(scratch, ignore_errors=True)  # of a build that was killed
             scratch.mkdir()

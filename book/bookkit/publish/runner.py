@@ -144,9 +144,7 @@ def _run_one(
         for cell in notebook.cells:
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.metadata.tags.append("hide-input")
-        used = {str(path.relative_to(ROOT)): digests[str(path.relative_to(ROOT))]} | executed.used_files(
-            log, digests
-        )
+        used = executed.used_files([path], log, digests)
         executed.write(name, notebook, {**facts, "files": used})
     except papermill.PapermillExecutionError as error:
         return " ".join(f"code cell {error.exec_count}: {error.ename}: {error.evalue}".split())
