@@ -129,7 +129,7 @@ def test_another_parameter_or_data_set_runs_it_again(built):
     assert f"{NAME} unchanged" in again(built, "-p", "epochs", "2").stderr
     assert "parameters changed)" in again(built).stderr
     parts = data.load("digits").parts
-    arrays = {f"{part}_images": images for part, (images, _) in parts.items()}
+    arrays = {f"{part}_images": images.copy() for part, (images, _) in parts.items()}
     arrays |= {f"{part}_labels": labels for part, (_, labels) in parts.items()}
     np.savez(built / "mine.npz", **arrays)
     assert "parameters changed)" in again(built, "--dataset", "mine.npz").stderr
