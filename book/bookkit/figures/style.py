@@ -4,19 +4,24 @@ A figure is drawn once, in the light theme's colours. In its SVG each of them be
 that the page's theme, light or dark, decides; where nothing defines the variables the light colours hold.
 """
 
+from __future__ import annotations
+
 import hashlib
 import html
 import io
 import re
+from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from pandas.io.formats.style import Styler
 
 from bookkit.figures.theme import THEMES
 
 WIDTH = 4.75  # inches: on a phone, which shows it a little smaller, its text of 9.5 points is legible
 INK, MUTED, GRID, *SERIES = [light for light, _ in THEMES.values()]
+ONE_LINE = 40  # characters of a table's text that is never wrapped
 PUBLISHED = dict(marker="D", facecolors="none", edgecolors=INK, linewidths=1.4, s=44, zorder=5)
 
 
@@ -94,3 +99,25 @@ def _svg(figure):
 def ranges(low, high):
     """An interval in words."""
     return f"{low:.4f} to {high:.4f}"
+
+
+def intervals(low: Iterable[float], high: Iterable[float], form: str = ".4f") -> list[str | None]:
+    """Format pairs of ends as "low to high", with None for a pair that is missing."""
+    return [None if pd.isna(a) or pd.isna(b) else f"{a:{form}} to {b:{form}}" for a, b in zip(low, high)]
+
+
+def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_index: bool = True) -> Styler:
+    """Format a table for a page: missing values become an en dash, short texts stay on one line.
+
+    Args:
+        frame: one row per line of the page; columns have unique names.
+        formats: column -> how to write its numbers, such as "{:.4f}".
+        hide_index: whether to leave out the row labels.
+    """
+    styler = frame.rename_axis(index=None, columns=None).style
+    styler = styler.hide(axis="index") if hide_index else styler
+    for name, column in frame.select_dtypes("object").items():
+        wide = column.map(lambda value: len(str(value))).max() > ONE_LINE
+        width = {"min-width": "16em"} if wide else {"white-space": "nowrap"}
+        styler = styler.set_properties([name], **width)
+    return styler.format({**(formats or {})}, na_rep="–")
