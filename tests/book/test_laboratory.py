@@ -1,7 +1,6 @@
 """The gradient laboratory: exact where it says so, within standard errors elsewhere, against closed forms."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import oracle
