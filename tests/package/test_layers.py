@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from bsn import BinaryStochastic, InputError
-from bsn.backend import tf
+from bsn.backend import keras, tf
 from bsn.layers import SAMPLERS
-
-import keras  # isort: skip
 
 
 def test_fit_compiled_then_save_and_load(tmp_path):
