@@ -27,9 +27,8 @@ class BinaryStochastic(keras.layers.Layer):
 
     >>> import keras, numpy as np
     >>> from bsn import BinaryStochastic
-    >>> model = keras.Sequential(
-    ...     [keras.layers.Dense(16), BinaryStochastic(seed=0), keras.layers.Dense(1)]
-    ... )
+    >>> layers = [keras.layers.Dense(16), BinaryStochastic(seed=0), keras.layers.Dense(1)]
+    >>> model = keras.Sequential(layers)
     >>> model.compile("sgd", "mse", jit_compile=True)
     >>> x = np.ones([8, 4], "float32")
     >>> history = model.fit(x, x[:, :1], epochs=2, verbose=0)

@@ -31,12 +31,11 @@ class Spec:
     Attributes:
         estimator: a name in `bsn.estimators.ESTIMATORS`, with its default options: a temperature of 1/2,
             eta 1; Gumbel-Rao averages 10 evenly spaced noises.
-        learning_rate: as the post writes it. Gradients are summed over the batch and the loss is
-            a tenth of the cross-entropy, so the rate in the usual convention is 5 times this.
+        learning_rate: as the post writes it. Gradients are summed over the batch and the loss is a tenth of
+            the cross-entropy, so the rate in the usual convention is 5 times this.
         hidden: widths of the hidden layers.
         slope_rate: factor on the slope after each epoch; 1 keeps it constant.
-        slope_in_training: whether training uses the annealed slope too. The post's code anneals
-            only the evaluation.
+        slope_in_training: whether training uses the annealed slope too. The post's code does not.
         slope_in_evaluation: whether the evaluation uses the annealed slope.
         train_mode, eval_mode: "stochastic" samples, "deterministic" rounds.
         stable_loss: compute log-softmax in one step; False takes the log of the softmax, as the post does.

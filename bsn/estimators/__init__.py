@@ -47,7 +47,7 @@ def gradient(
     """Estimate the gradient of E[f(b)] by the estimator of that name in `ESTIMATORS`.
 
     Args:
-        f, logits, noise, options: see the module's docstring.
+        f, logits, noise, options: as in the module's docstring.
         state: as the last call returned it; None before the first step.
 
     Returns:

@@ -5,7 +5,7 @@ All are unbiased whatever the control variate, which decides the variance alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from bsn.backend import Loss, Scalar, Tensor, tf
 from bsn.estimators.registry import register
@@ -20,9 +20,7 @@ def muprop(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
 
     g = (f(b) - f(p) - f'(p) (b - p)) (b - p) + f'(p) p (1 - p), with f'(p) (b - p) summed over units.
     Requires two evaluations of f, at b and p, and f' at p; one uniform per unit. Unbiased.
-    No variance if f is linear.
-
-    In a net of several layers the paper's f(p) is the mean-field pass, with p in place of b in all layers.
+    No variance if f is linear. In a net of several layers the paper's f(p) is the mean-field pass.
 
     >>> muprop(lambda b: 3.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]])).numpy().tolist()
     [[0.75]]
@@ -53,9 +51,8 @@ def rebar(f: Loss, logits: Tensor, noise: Tensor, eta: Scalar = 1.0, temperature
 
     Args:
         noise: [2, ..., H], for b and z, and for z~; see `tied` for the paper's coupled noise.
-        eta, temperature: scale of the control variate, and t > 0; the paper tunes them by
-            `variance_gradient`. Its experiments relax to sigmoid(z / t + a t / (t + 1)) instead, which
-            approaches MuProp's point p as t grows.
+        eta, temperature: scale of the control variate, and t > 0; tuned by `variance_gradient` in the paper,
+            which relaxes to sigmoid(z / t + a t / (t + 1)) in its experiments.
 
     >>> u = tf.constant([[[0.3]], [[0.8]]])
     >>> print(rebar(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), u).numpy().round(3))
@@ -98,9 +95,7 @@ def relax(f: Loss, logits: Tensor, noise: Tensor, surrogate: Loss) -> Tensor:
     return (f(b) - conditional)[..., None] * (b - tf.sigmoid(logits)) + correction
 
 
-def variance_gradient(
-    estimate: Callable[[], Tensor], variables: Sequence[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
+def variance_gradient(estimate: Callable[[], Tensor], variables: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """Return an estimate, and the gradient of its variance with respect to its control variate's parameters.
 
     These don't change the expectation, so the gradient of g^2, summed over all units and examples, is an

@@ -37,7 +37,7 @@ def disarm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     >>> disarm(lambda b: b[..., 0], tf.zeros([1, 2]), tf.constant([[0.3, 0.6]])).numpy().tolist()
     [[0.25, -0.25]]
 
-    For U2G: Yin et al. 2020, arXiv:2006.06448.
+    See also, for U2G: Yin et al. 2020, arXiv:2006.06448.
     """
     b, mirrored = sample(logits, noise), sample(logits, 1 - noise)
     return (f(b) - f(mirrored))[..., None] * (b - mirrored) * tf.sigmoid(tf.abs(logits)) / 2

@@ -20,12 +20,11 @@ def local_expectation(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     Unbiased. It is the conditional expectation of REINFORCE, with any baseline, given the other units, so its
     variance is the least of these.
 
-    >>> def f(b):
-    ...     return b[..., 0] * b[..., 1]
-    >>> local_expectation(f, tf.zeros([1, 2]), tf.constant([[0.3, 0.6]])).numpy().tolist()
+    >>> u = tf.constant([[0.3, 0.6]])
+    >>> local_expectation(lambda b: b[..., 0] * b[..., 1], tf.zeros([1, 2]), u).numpy().tolist()
     [[0.0, 0.25]]
 
-    For RAM: Tokui, Sato 2017, ICML.
+    See also, for RAM: Tokui, Sato 2017, ICML.
     """
     b, p = sample(logits, noise), tf.sigmoid(logits)
     units, rank = logits.shape[-1], logits.shape.rank

@@ -73,10 +73,7 @@ def register(
     """Enter the decorated function under its own name, hyphens for underscores.
 
     A function of f is a gradient estimator, any other a sampler. Each call checks the noise's shape first.
-    The reference becomes the docstring's last line.
-
-    Args:
-        title, bias, reference, facts: the fields of `Estimator`.
+    The arguments are the fields of `Estimator`; the reference becomes the docstring's last line.
     """
 
     def enter(function: Callable[P, R]) -> Callable[P, R]:
@@ -99,11 +96,7 @@ def register(
 
 
 def _check_noise(entry: Estimator, logits: Any, noise: Any) -> None:
-    """Compare what is known of the noise's shape with what the registry says; costs nothing in a graph.
-
-    Raises:
-        InputError: the shapes differ.
-    """
+    """Raise an `InputError` if the noise's static shape contradicts the registry; no operation is added."""
     if entry.noise == 0 or entry.deterministic and np.ndim(noise) == 0:
         return
     shape, expected = tf.TensorShape(np.shape(noise)), tf.TensorShape(np.shape(logits))
@@ -119,11 +112,7 @@ def _check_noise(entry: Estimator, logits: Any, noise: Any) -> None:
 
 
 def lookup(name: str) -> Estimator:
-    """Return an estimator's entry.
-
-    Raises:
-        InputError: no estimator has that name.
-    """
+    """Return an estimator's entry; raise an `InputError` if no estimator has that name."""
     if not isinstance(name, str) or name not in ESTIMATORS:
         raise refusal("estimator", name, f"one of {', '.join(ESTIMATORS)}")
     return ESTIMATORS[name]

@@ -2,8 +2,7 @@
 
 The relaxed unit is y = sigmoid(z / t) for z = s a - logit(u), which approaches the sample b = 1[z > 0] as t
 goes to 0; the derivative dy/da = s y (1 - y) / t then becomes rare and large. All are samplers (see
-`bsn.estimators`), biased, evaluate f once and need its derivative there. The temperature of 1/2 is no
-recommendation.
+`bsn.estimators`) and evaluate f once. The temperature of 1/2 is no recommendation.
 """
 
 from __future__ import annotations
@@ -21,13 +20,12 @@ def concrete(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: Sc
     """Return the relaxed sample y itself (binary Gumbel-softmax); noise of 1/2 gives sigmoid(s a / t).
 
     g = f'(y) dy/da.
-    Requires f' at y, between 0 and 1; one uniform per unit.
-    Bias: 0 for E[f(y)], but not for E[f(b)].
+    Requires f' at y, between 0 and 1; one uniform per unit. Unbiased for E[f(y)], biased for E[f(b)].
 
     >>> concrete(tf.constant([0.0]), tf.constant([0.25]), temperature=1.0).numpy().tolist()
     [0.75]
 
-    Also: Jang, Gu, Poole 2017, arXiv:1611.01144.
+    See also: Jang, Gu, Poole 2017, arXiv:1611.01144.
     """
     return tf.sigmoid(logistic(slope * logits, noise) / temperature)
 
@@ -53,14 +51,11 @@ def gumbel_rao(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: 
     """Sample, with ST-Gumbel's derivative averaged over K noises that lead to the same b.
 
     g = f'(b) (1/K) sum_k dy_k/da, for y_k = sigmoid(z~_k / t) and z~_k from `conditional_logistic`.
-    Requires f' at b, one evaluation for any K; 1 + K uniforms per unit.
-    Bias: ST-Gumbel's. The variance is at most ST-Gumbel's, and equal for K = 1.
+    Requires f' at b; 1 + K uniforms per unit, the first for b, the others for z~. Bias: ST-Gumbel's; the
+    variance is at most ST-Gumbel's, and equal for K = 1.
 
     dy_k/da is taken at fixed noise, as in ST-Gumbel and unlike in `relax`. A note in the paper takes it
     through the conditional noise, which would give another expectation than its own proposition states.
-
-    Args:
-        noise: [1 + K, ..., H], the first for b, the others for z~.
 
     >>> gumbel_rao(tf.constant([0.0]), tf.constant([[0.25], [0.1], [0.9]])).numpy().tolist()
     [1.0]

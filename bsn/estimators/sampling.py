@@ -42,8 +42,8 @@ def logistic(logits: Tensor, noise: Tensor) -> Tensor:
 def conditional_logistic(logits: Tensor, b: Tensor, noise: Tensor) -> Tensor:
     """Draw z~ = a - logit(u') given b: the noise v becomes u' = v p if b = 1, p + v (1 - p) if b = 0.
 
-    This u' depends on the logits, so the derivative goes through it. It lies too close to 0 or 1 for a float
-    when p does; without it, the same is
+    This u' depends on the logits, so the derivative goes through it. In a form that needs no u', whose ends
+    lie too close to 0 and 1 for a float:
 
         z~ = softplus(softplus(a) - logit(v)) if b = 1, -softplus(softplus(-a) + logit(v)) if b = 0.
 

@@ -102,8 +102,7 @@ def variance_adjusted(
 def nvil(f: Loss, logits: Tensor, noise: Tensor, baseline: Tensor) -> Tensor:
     """Subtract a learned baseline of each example from its loss.
 
-    g = (b - p) (f(b) - c(x)). The paper also divides by a moving deviation of f(b) - c, which is a choice of
-    the step's length and is left out.
+    g = (b - p) (f(b) - c(x)); without the paper's division by a moving deviation of f(b) - c, a step length.
     Requires one evaluation of f, no derivative; one uniform per unit. Unbiased for any c not depending on b.
 
     Args:
@@ -130,10 +129,10 @@ def leave_one_out(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     >>> leave_one_out(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), u).numpy().tolist()
     [[1.0]]
 
-    Also: Kool, van Hoof, Welling 2019 (Buy 4 REINFORCE samples, get a baseline for free); for a multi-sample
-    bound, Mnih, Rezende 2016, arXiv:1602.06725.
+    See also: Kool, van Hoof, Welling 2019 (Buy 4 REINFORCE samples, get a baseline for free); for a
+    multi-sample bound, Mnih, Rezende 2016, arXiv:1602.06725.
     """
     b = sample(logits, noise)  # K x ... x H
-    loss = f(b)
+    loss, count = f(b), tf.cast(tf.shape(b)[0], b.dtype)
     centred = loss - tf.reduce_mean(loss, axis=0)  # K x ...
-    return tf.reduce_sum(b * centred[..., None], axis=0) / (noise.shape[0] - 1)
+    return tf.reduce_sum(b * centred[..., None], axis=0) / (count - 1)
