@@ -24,6 +24,15 @@ def find_browser():
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seed-offset", type=int, default=0, help="added to the seeds of the numeric tests")
+
+
+@pytest.fixture
+def seed_offset(request):
+    return request.config.getoption("--seed-offset")
+
+
 def pytest_collection_modifyitems(config, items):
     """Tests that need MNIST or a browser fail in CI where it is missing, and are left out elsewhere."""
     missing = set()

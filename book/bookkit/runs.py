@@ -60,7 +60,9 @@ def run(
     if len(set(specs)) < len(specs):
         raise InputError("run: the same spec twice; expected different ones")
     keys = {spec: record.key(spec, data.checksum) for spec in specs}
-    rows = record.look_up(settings.record, keys.values()) if settings.record and not settings.fresh else {}
+    # a damaged file is refused even if nothing in it is wanted: it would be overwritten
+    rows = record.look_up(settings.record, keys.values()) if settings.record else {}
+    rows = {} if settings.fresh else rows
     lacking = [spec for spec in specs if keys[spec] not in rows]
     for row in train(lacking, data, settings, progress):
         if settings.record:

@@ -139,8 +139,8 @@ def muprop(layer, net, x, labels, noise, a):
 
 @pytest.mark.parametrize("hidden", [(5,), (5, 4), (4, 5, 3)], ids=str)
 @pytest.mark.parametrize("name", parameters.SEVERAL_PASSES)
-def test_a_step_against_the_plain_functions(name, hidden):
-    for seed in range(3):
+def test_a_step_against_the_plain_functions(name, hidden, seed_offset):
+    for seed in range(seed_offset, seed_offset + 3):
         task = problem(seed, hidden)
         for stable in (True, False):
             for found, expected in zip(trained(name, *task, stable), library(name, *task), strict=True):
