@@ -18,14 +18,11 @@ HANG = 600_000  # milliseconds that only a page that hangs takes, however slow t
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=2, help="how often test_keep kills a build (default: 2)")
+    parser.addoption("--seed-offset", type=int, default=0, help="added to the seeds of the numeric tests")
 
 
 def find_browser():
     return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-def pytest_addoption(parser):
-    parser.addoption("--seed-offset", type=int, default=0, help="added to the seeds of the numeric tests")
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def row(spec, data, points, diverged_step, seconds):
 
     Args:
         spec: its `bsn.Spec`; data: its `bookkit.data.Data`.
-        points: [(epochs completed, step, metric, value), ...]; diverged_step, seconds: see `bookkit.runs.run`.
+        points: [(epochs completed, step, metric, value), ...]; diverged_step, seconds: see `bookkit.runs`.
     """
     fields = {**dataclasses.asdict(spec), "hidden": "-".join(map(str, spec.hidden)), "dataset": data.name}
     after_epoch, step, metric, value = (list(column) for column in zip(*points))

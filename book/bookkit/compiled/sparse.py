@@ -83,7 +83,7 @@ def _add_rows(
     total: np.ndarray, start: int, end: int, index: np.ndarray, value: np.ndarray, matrix: np.ndarray,
     low: int, high: int,
 ) -> None:  # fmt: skip
-    """Add to total the sum of value[k] * matrix[index[k], low:high] over k in start:end, `GROUP` at a time."""
+    """Add to total the sum of value[k] * matrix[index[k], low:high] over k in start:end, `GROUP` at once."""
     for k in range(start, end, GROUP):
         # sliced in one go: of a slice of a slice Numba doesn't know that it is contiguous
         m0, m1 = matrix[index[k], low:high], matrix[index[k + 1], low:high]

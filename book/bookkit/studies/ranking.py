@@ -60,7 +60,7 @@ def judged(rates: pd.DataFrame, width: int) -> dict[str, dict[str, Any]]:
 
 def layers(depth: int) -> str:
     """Write a depth in words."""
-    return f"{depth} layer{'s' * (depth > 1)}"
+    return f"{depth} layer{'s' * bool(depth > 1)}"
 
 
 def finals(curves: pd.DataFrame) -> pd.DataFrame:
