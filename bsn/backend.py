@@ -1,4 +1,4 @@
-"""TensorFlow, imported when it is first used, and without its start-up noise.
+"""TensorFlow and Keras, imported when they are first used, and without TensorFlow's start-up noise.
 
 Since 2.19 its C++ libraries write a few lines to file descriptor 2 at import whatever TF_CPP_MIN_LOG_LEVEL
 says (tensorflow/tensorflow issue 100442), and a notebook would store them. Python exceptions are unaffected.
@@ -6,45 +6,44 @@ says (tensorflow/tensorflow issue 100442), and a notebook would store them. Pyth
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import os
 import sys
 import types
-import typing
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-if typing.TYPE_CHECKING:
+if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
-__all__ = ["load_tensorflow", "tf"]
+__all__ = ["Loss", "Scalar", "Tensor", "keras", "load_tensorflow", "tf"]
+
+Tensor: TypeAlias = "tf.Tensor"
+Scalar: TypeAlias = "tf.Tensor | float"
+Loss: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"  # samples [..., H] to losses [...]
 
 
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
+def load_tensorflow() -> None:
+    """Import TensorFlow without its start-up noise, if it is not imported yet."""
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)
-        yield
+        importlib.import_module("tensorflow")
     finally:
-        os.dup2(saved, 2)
+        os.dup2(stderr, 2)
         os.close(null)
-        os.close(saved)
+        os.close(stderr)
 
 
-def load_tensorflow() -> types.ModuleType:
-    """Import TensorFlow without its start-up noise, if it is not imported yet."""
-    if "tensorflow" not in sys.modules:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with _silent_stderr():
-            import tensorflow  # noqa: F401
-    return sys.modules["tensorflow"]
+class _Lazy(types.ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        load_tensorflow()  # before Keras, which would import it with its noise
+        return getattr(importlib.import_module(self.__name__), name)
 
 
-class _LazyTensorFlow(types.ModuleType):
-    def __getattr__(self, name: str) -> typing.Any:
-        return getattr(load_tensorflow(), name)
-
-
-if not typing.TYPE_CHECKING:
-    tf = _LazyTensorFlow("tensorflow")
+if not TYPE_CHECKING:
+    keras, tf = _Lazy("keras"), _Lazy("tensorflow")

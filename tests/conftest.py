@@ -12,12 +12,25 @@ from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+HANG = 600_000  # milliseconds that only a page that hangs takes, however slow the machine
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=2, help="how often test_keep kills a build (default: 2)")
 
 
 def find_browser():
     return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--seed-offset", type=int, default=0, help="added to the seeds of the numeric tests")
+
+
+@pytest.fixture
+def seed_offset(request):
+    return request.config.getoption("--seed-offset")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -50,16 +63,8 @@ def mnist_dir():
 
 @pytest.fixture(autouse=True)
 def no_record(monkeypatch):
-    """Nets are trained anew in tests, but where a test gives a folder for the record.
-
-    Commands that run within a test set variables for the kernels they start: the next test has none of them.
-    """
-    before = dict(os.environ)
+    """Nets are retrained in tests, unless a test names a folder for the record."""
     monkeypatch.setenv("BSN_RECORD", "")
-    yield
-    for name in {*os.environ} - {*before}:
-        del os.environ[name]
-    os.environ.update(before)
 
 
 def run_bsn(*arguments, cwd=ROOT, **environment):
@@ -104,6 +109,17 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def open_context(browser, **options):
+    """A context of the browser whose waits end with a failure only when the page hangs."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(HANG)
+    return context
+
+
+def wait_for_animations(page):
+    page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
 
 
 PLAYGROUND_THEME = """

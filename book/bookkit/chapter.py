@@ -1,8 +1,15 @@
-"""What a chapter does with its settings: train them, and hold the outcome against the post and the record."""
+"""What a chapter does with its settings: train them, and compare the outcome with the post and the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from bookkit import data, experiments, record, runs, statistics
+from bookkit.figures.style import intervals, styled
 from bookkit.parameters import RULES, check, grid
 from bookkit.progress import tell_cost
 from bookkit.settings import Settings
@@ -10,137 +17,127 @@ from bookkit.settings import Settings
 SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset")
 
 
-def checked(namespace):
+def checked(namespace: dict[str, Any]) -> dict[str, Any]:
     """Check a chapter's parameters, and return those that all its nets share, for `train`.
 
     Args:
         namespace: the chapter's `globals()`, right after its parameters cell.
 
     Raises:
-        InputError: a value that its rule in `bsn.spec` does not allow.
+        InputError: a value that its rule in `bookkit.parameters` does not allow.
     """
     for name in RULES:
         if name in namespace:
-            check(name, namespace[name])
+            namespace[name] = check(name, namespace[name])
     return {name: namespace[name] for name in SHARED if name in namespace}
 
 
-def load(dataset="auto"):
-    """The data set of that name; see `bookkit.data.load`."""
+def load(dataset: str = "auto") -> data.Data:
+    """Load the data set of that name; see `bookkit.data.load`."""
     return data.load(dataset, Settings.from_environment().mnist_dir)
 
 
-def train(settings, seeds, dataset="auto", **common):
-    """The curves of every setting at every seed, trained unless this build's record has them.
+def train(
+    settings: Mapping[str, dict[str, Any]], seeds: Sequence[int], dataset: str = "auto", **common: Any
+) -> pd.DataFrame:
+    """Return the curves of every setting at every seed, trained unless this build's record has them.
 
     Args:
-        settings: label -> the fields of `bsn.Spec` that set it apart.
-        seeds: list of seeds.
+        settings: label -> the fields of `bsn.Spec` in which it differs.
         dataset: as for `bookkit.data.load`.
         common: fields that all settings share.
 
     Returns:
         The curves of `bookkit.runs.run`, with a column `label`.
     """
-    environment = Settings.from_environment()
-    source = data.load(dataset, environment.mnist_dir)
+    source = load(dataset)
     labels, specs = zip(*grid(settings, seeds, **common))
-    different = list(dict.fromkeys(specs))  # two labels may come to the same net
-    curves = runs.run(different, source, environment)
-    by_net = dict(tuple(curves.groupby("net")))
+    distinct = list(dict.fromkeys(specs))  # two labels may mean the same net
+    curves = runs.run(distinct, source, Settings.from_environment())
     seconds = curves.drop_duplicates("net").seconds
-    keys = [record.key(spec, source.checksum) for spec in different]
+    keys = [record.key(spec, source.checksum) for spec in distinct]
     tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"], keys)
-    curves = [
-        by_net[different.index(spec)].assign(net=net, label=label)
+    by_net = dict(tuple(curves.groupby("net")))
+    copies = [
+        by_net[distinct.index(spec)].assign(net=net, label=label)
         for net, (label, spec) in enumerate(zip(labels, specs))
     ]
-    return pd.concat(curves, ignore_index=True)
+    return pd.concat(copies, ignore_index=True)
 
 
-def on_claims(*wanted):
-    """The record's verdicts on those claims of the post, for a page: a row a reading."""
+def on_claims(*numbers: int) -> Styler:
+    """Return the record's verdicts on those claims of the post, for a page: one row per reading."""
     claims = statistics.scorecard()[1]
-    shown = claims[claims.claim.isin(wanted)].rename(columns={"second": "second seeds"})
-    shown["interval"] = [f"{low:+.4f} to {high:+.4f}" for low, high in zip(shown.low, shown.high)]
-    shown = shown[["claim", "reading", "effect", "interval", "record", "second seeds", "verdict"]]
-    styled = shown.style.hide(axis="index").set_properties(["interval"], **{"white-space": "nowrap"})
-    styled = styled.set_properties(["reading"], **{"min-width": "11em"})
-    return styled.format({"effect": "{:+.4f}"})
+    table = claims[claims.claim.isin(numbers)].rename(columns={"second": "second seeds"})
+    table["interval"] = intervals(table.low, table.high, "+.4f")
+    columns = ["claim", "reading", "effect", "interval", "record", "second seeds", "verdict"]
+    return styled(table[columns], {"effect": "{:+.4f}"})
 
 
-def published_numbers():
-    """The post's final numbers, with the settings of each: those rows of `book/experiments.csv`."""
+def published_numbers() -> pd.DataFrame:
+    """Return the post's final numbers with their settings: those rows of `book/tables/experiments.csv`."""
     table = experiments.table()
     return table[table.published.notna()].reset_index(drop=True)
 
 
-def recorded(curves):
-    """The book's record of the settings in `curves`: their curves at all its seeds, with the same labels."""
+def recorded(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the book's record of the settings in `curves`: curves at all its seeds, with the same labels."""
     settings = [*experiments.SETTINGS, "steps_per_epoch"]
     labels = curves.drop_duplicates("label")[[*settings, "label"]]
     wanted = set(labels[settings].itertuples(index=False, name=None))
-    kept = [made for made in experiments.book_rows() if tuple(made[name] for name in settings) in wanted]
-    return record.curves(kept).merge(labels, on=settings) if kept else curves.iloc[:0]
+    rows = [row for row in experiments.book_rows() if tuple(row[name] for name in settings) in wanted]
+    return record.curves(rows).merge(labels, on=settings) if rows else curves.iloc[:0]
 
 
-def against_published(curves, experiment):
-    """The post's final numbers beside the book's record and those just measured, one row a label.
+def against_published(curves: pd.DataFrame, experiment: str) -> pd.DataFrame:
+    """Compare the nets of `curves` with the post's final numbers and with the book's record.
 
     Returns:
-        A DataFrame indexed by label in the order trained: `published` (NaN where the post did not
-        run these very settings); of the book's record `recorded` (its mean), `low` and `high` (95 %
-        prediction interval for one more run) and the `verdict` on the published number; `measured`
-        (mean over this run's seeds), `seeds`, `diverged` (how many seeds' losses stopped being finite), and
-        `inside`: how many of this run's seeds lie in the record's interval.
+        One row per label, in the order trained: `published` (NaN where the post did not run these very
+        settings); of the book's record `recorded` (its mean), `low` and `high` (95 % prediction interval for
+        one more run) and the `verdict` on the published number; of these nets `measured` (mean over seeds),
+        `seeds`, `diverged` (how many), and `inside`: how many lie in the record's interval.
     """
     finals = runs.final_accuracies(curves)
     by_label = finals.groupby("label", sort=False)
-    measured = by_label.final.agg(measured="mean", seeds="count")
-    measured["diverged"] = by_label.diverged_step.agg(lambda steps: int((steps >= 0).sum()))
+    table = by_label.final.agg(measured="mean", seeds="count")
+    table["diverged"] = by_label.diverged_step.agg(lambda steps: int((steps >= 0).sum()))
     numbers = published_numbers()
     numbers = numbers[numbers.experiment.str.startswith(experiment)]
     numbers = numbers.rename(columns={"experiment": "number_of", "label": "number"})
     as_post = finals[finals.steps_per_epoch == experiments.STEPS_PER_EPOCH]
     matched = as_post.merge(numbers, on=experiments.SETTINGS).drop_duplicates("label").set_index("label")
-    matched = matched.reindex(measured.index)
-    published = matched.published
-    kept = recorded(curves)
-    rows = {}
-    if len(kept):
-        comparable = (finals.dataset == "mnist").all()
-        for label, nets in runs.final_accuracies(kept).groupby("label"):
-            low, high = statistics.prediction_interval(nets.final)
-            own = finals.final[finals.label == label]
-            number = published[label]
-            flips = (matched.number_of[label], matched.number[label]) in statistics.flipped_numbers()
-            verdict = statistics.UNDECIDED if flips else statistics.number_verdict(number, nets.final)
-            rows[label] = {
-                "recorded": nets.final.mean(), "low": low, "high": high,
-                "verdict": verdict if number == number else None,
-                "inside": int(own.between(low - 1e-9, high + 1e-9).sum()) if comparable else None,
-            }  # fmt: skip
+    table = table.join(matched[["published", "number_of", "number"]])
+    rows: dict[str, dict[str, Any]] = {}
+    nets = recorded(curves)
+    for label, own in runs.final_accuracies(nets).groupby("label") if len(nets) else ():
+        low, high = statistics.prediction_interval(own.final)
+        row = rows[str(label)] = {"recorded": own.final.mean(), "low": low, "high": high}
+        if pd.notna(table.published[label]):
+            flips = (table.number_of[label], table.number[label]) in statistics.flipped_numbers()
+            verdict = statistics.number_verdict(table.published[label], own.final)
+            row["verdict"] = statistics.UNDECIDED if flips else verdict
+        if (finals.dataset == "mnist").all():
+            row["inside"] = finals.final[finals.label == label].between(low - 1e-9, high + 1e-9).sum()
     columns = ["recorded", "low", "high", "verdict", "inside"]
-    kept = pd.DataFrame.from_dict(rows, orient="index", columns=columns).reindex(measured.index)
-    kept.insert(0, "published", published)
-    return kept.drop(columns="inside").join(measured).join(kept.inside)
+    record_columns = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    return table.drop(columns=["number_of", "number"]).join(record_columns)
 
 
-def show(table):
-    """The table for a page: accuracies with four digits, as the post prints them."""
-    shown = pd.DataFrame(index=table.index)
-    accuracy = "{:.4f}".format
-    shown["published"] = table.published.map(accuracy, na_action="ignore")
-    shown["recorded mean"] = table.recorded.map(accuracy, na_action="ignore")
-    shown["95 % for one run"] = [
-        f"{low:.4f} to {high:.4f}" if low == low else None for low, high in zip(table.low, table.high)
-    ]
-    shown["published number"] = table.verdict
-    shown["this build"] = table.measured.map(accuracy)
-    shown["inside"] = [
-        f"{inside:.0f} of {seeds}" if inside == inside and inside is not None else None
-        for inside, seeds in zip(table.inside, table.seeds)
-    ]
-    shown["diverged"] = [f"{diverged} of {seeds}" for diverged, seeds in zip(table.diverged, table.seeds)]
-    nowrap = ["95 % for one run", "inside", "diverged"]
-    return shown.rename_axis(None).fillna("–").style.set_properties(nowrap, **{"white-space": "nowrap"})
+def show(table: pd.DataFrame) -> Styler:
+    """Format a table of `against_published` for a page: four digits, as the post prints them."""
+
+    def of_seeds(counts: pd.Series) -> list[str | None]:
+        return [None if pd.isna(n) else f"{n:.0f} of {seeds}" for n, seeds in zip(counts, table.seeds)]
+
+    columns = {
+        "published": table.published,
+        "recorded mean": table.recorded,
+        "95 % for one run": intervals(table.low, table.high),
+        "published number": table.verdict,
+        "this build": table.measured,
+        "inside": of_seeds(table.inside),
+        "diverged": of_seeds(table.diverged),
+    }
+    accuracies = dict.fromkeys(("published", "recorded mean", "this build"), "{:.4f}")
+    return styled(pd.DataFrame(columns, index=table.index), accuracies, hide_index=False)

@@ -1,24 +1,37 @@
-"""What a result came from: machine and versions."""
+"""What a result came from: machine, versions and sources."""
 
+from __future__ import annotations
+
+import hashlib
 import importlib.metadata
+import pathlib
 import platform
+from collections.abc import Iterable
 
 
-def versions(packages):
-    """Package -> version, of those that are installed, and Python's own."""
-    found = {"python": platform.python_version()}
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return package -> version, of those that are installed, and Python's own."""
+    installed = {"python": platform.python_version()}
     for name in packages:
         try:
-            found[name] = importlib.metadata.version("binary-stochastic-neurons" if name == "bsn" else name)
+            installed[name] = importlib.metadata.version(
+                "binary-stochastic-neurons" if name == "bsn" else name
+            )
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
-def processor():
-    """The processor's name, as far as the system tells it."""
+def processor() -> str:
+    """Return the processor's name, as far as the system tells it."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def source_digest(paths: Iterable[pathlib.Path], *names: str) -> str:
+    """Return a hash of files, as they are now, and of names."""
+    content = b"".join(path.read_bytes() for path in paths) + " ".join(names).encode()
+    return hashlib.sha256(content).hexdigest()[:12]

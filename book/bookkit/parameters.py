@@ -1,11 +1,17 @@
 """Which values a chapter's parameters and the command's options may take, and specs made from them."""
 
-import math
-import numbers
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from bsn.errors import InputError, shown
 from bsn.estimators.registry import ESTIMATORS as REGISTRY
-from bsn.spec import MAX_LAYERS, MODES, RECORD_EVERY, Spec
+from bsn.spec import MAX_COUNT, MAX_LAYERS, MAX_WIDTH, RECORD_EVERY, Spec
 
 # those that train here: the others need a second net that a spec does not describe, or 2^H evaluations
 ESTIMATORS = [name for name, entry in REGISTRY.items() if not entry.caller and entry.evaluations != "2^H"]
@@ -13,80 +19,170 @@ SAMPLERS = [name for name in ESTIMATORS if REGISTRY[name].kind == "sampler"]
 SCORED = [name for name in ESTIMATORS if name not in SAMPLERS and REGISTRY[name].evaluations == 1]
 SEVERAL_PASSES = [name for name in ESTIMATORS if name not in SAMPLERS + SCORED]
 VAE_ESTIMATORS = (  # those that the binary VAE trains with
-    "concrete", "sigmoid-adjusted", "reinmax", "moving-average", "nvil", "leave-one-out", "muprop", "rebar",
-    "relax", "arm", "disarm",
-)  # fmt: skip
+    *("concrete", "sigmoid-adjusted", "reinmax", "moving-average", "nvil", "leave-one-out", "muprop"),
+    *("rebar", "relax", "arm", "disarm"),
+)
 ARCHITECTURES = ("linear", "nonlinear")  # of the binary VAE
-WIDEST = 10_000  # units of a layer
-MOST = 1_000_000  # of what is counted; beyond it, numbers are mistakes
-LONGEST = 1000  # entries of a list, characters of a name or path
+MAX_LENGTH = 1000  # entries of a list, characters of a path
 
 
-def _integer(value, low, high=MOST):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and low <= value <= high
+class Rule(NamedTuple):
+    """What a parameter may be: a type that pydantic checks, and the same in words."""
+
+    type: Any
+    expected: str
 
 
-def _whole(low, high=MOST, more=""):
-    """A rule: whole numbers of a range."""
-    return lambda v: _integer(v, low, high), f"a whole number from {low} to {high}{more}"
+def _whole(low: int, high: int = MAX_COUNT) -> Rule:
+    return Rule(Annotated[int, Field(strict=True, ge=low, le=high)], f"a whole number from {low} to {high}")
 
 
-def _positive(value):
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 < value <= MOST
+def _steps(low: int) -> Rule:
+    """Return the rule for numbers of steps that end with a record."""
+    kind = Annotated[int, Field(strict=True, ge=low, le=MAX_COUNT, multiple_of=RECORD_EVERY)]
+    return Rule(kind, f"a multiple of {RECORD_EVERY} from {low} to {MAX_COUNT}")
 
 
-def _text(value):
-    return isinstance(value, str) and 0 < len(value) <= LONGEST and "\0" not in value
+def _text(expected: str) -> Rule:
+    return Rule(Annotated[str, Field(strict=True, max_length=MAX_LENGTH, pattern=r"^[^\x00]+$")], expected)
 
 
-def _widths(value):
-    listed = isinstance(value, (list, tuple)) and 1 <= len(value) <= MAX_LAYERS
-    return listed and all(_integer(width, 1, WIDEST) for width in value)
+def _read_list(value: Any) -> Any:
+    """Read a list from JSON: `papermill -p seeds '[0, 1]'` hands it on as text."""
+    if isinstance(value, str):
+        return json.loads(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
-# name -> (does a value pass?, what is allowed)
+def _satisfying(condition: Callable[[Any], bool]) -> AfterValidator:
+    def validate(value: Any) -> Any:
+        if not condition(value):
+            raise ValueError
+        return value
+
+    return AfterValidator(validate)
+
+
+def _different(values: Sequence[Hashable]) -> bool:
+    return len(set(values)) == len(values)
+
+
+def _list_of(
+    rule: Rule, expected: str, least: int = 1, condition: Callable[[Any], bool] = _different
+) -> Rule:
+    items: Any = types.GenericAlias(list, rule.type)
+    kind: Any = Annotated[
+        items,
+        Field(strict=True, min_length=least, max_length=MAX_LENGTH),
+        BeforeValidator(_read_list),
+        _satisfying(condition),
+    ]
+    return Rule(kind, expected)
+
+
+def _names(allowed: Sequence[str]) -> Rule:
+    return _list_of(Rule(Literal[*allowed], ""), "a list of different names out of " + ", ".join(allowed))
+
+
+NUMBER = Annotated[float, Field(strict=True, gt=0, le=MAX_COUNT, allow_inf_nan=False)]
+POSITIVE = Rule(NUMBER, f"a number above 0, up to {MAX_COUNT}")
+FRACTION = Rule(Annotated[NUMBER, Field(lt=1)], "a number between 0 and 1")
+RATES = _list_of(POSITIVE, "a list of different numbers above 0")
+FLAG = Rule(Annotated[bool, Field(strict=True)], "true or false")
+SEED = _whole(0, 2**31 - 1)
+WIDTH = _whole(1, MAX_WIDTH)
+
 RULES = {
-    "estimator": (lambda v: v in ESTIMATORS, "one of " + ", ".join(ESTIMATORS)),
-    "learning_rate": (_positive, f"a number above 0, up to {MOST}"),
-    "hidden": (_widths, f"a list of 1 to {MAX_LAYERS} layer widths, each a whole number from 1 to {WIDEST}"),
-    "slope_rate": (_positive, f"a number above 0, up to {MOST} (1 keeps the slope constant)"),
-    "slope_in_training": (lambda v: isinstance(v, bool), "true or false"),
-    "slope_in_evaluation": (lambda v: isinstance(v, bool), "true or false"),
-    "train_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
-    "eval_mode": (lambda v: v in MODES, "one of " + ", ".join(MODES)),
-    "stable_loss": (lambda v: isinstance(v, bool), "true or false"),
-    "zero_biases": (lambda v: isinstance(v, bool), "true or false"),
-    "dataset": (_text, "auto, mnist, digits or the path of an .npz file"),
-    "train_on": (lambda v: v in ("train", "validation"), "train or validation"),
-    "evaluate_on": (lambda v: v in ("validation", "test"), "validation or test"),
-    "seed": _whole(0, 2**31 - 1),
+    # of one net
+    "learning_rate": POSITIVE,
+    "hidden": _list_of(
+        WIDTH,
+        f"a list of 1 to {MAX_LAYERS} layer widths, each {WIDTH.expected}",
+        condition=lambda widths: len(widths) <= MAX_LAYERS,
+    ),
+    "width": WIDTH,
+    "slope_rate": Rule(NUMBER, f"{POSITIVE.expected} (1 keeps the slope constant)"),
+    "slope_in_training": FLAG,
+    "stable_loss": FLAG,
+    "seed": SEED,
     "epochs": _whole(1),
-    "steps_per_epoch": _whole(RECORD_EVERY + 1, more=", so that an epoch records a point"),
+    "steps_per_epoch": Rule(
+        _whole(RECORD_EVERY + 1).type,
+        f"{_whole(RECORD_EVERY + 1).expected}, so that an epoch records a point",
+    ),
+    # of the experiments and the ranking
+    "dataset": _text("auto, mnist, digits or the path of an .npz file"),
+    "seeds": _list_of(SEED, f"a list of different seeds, each {SEED.expected}"),
+    "learning_rates": RATES,
+    "reinforce_learning_rates": RATES,
+    "sigmoid_learning_rates": RATES,
+    "failing_learning_rate": POSITIVE,
+    "failing_epochs": _whole(1),
+    "depths": _list_of(
+        _whole(1, MAX_LAYERS), f"a list of different numbers of layers from 1 to {MAX_LAYERS}"
+    ),
+    "estimators": _names(ESTIMATORS),
+    "tune": FLAG,
+    "tuning_seed": SEED,
+    # of the other chapters
+    "level": FRACTION,
+    "samples": _whole(1),
+    "slopes": RATES,
+    "targets": _list_of(
+        FRACTION,
+        "a list of different numbers between 0 and 1, none of them 0.5",
+        condition=lambda targets: _different(targets) and 0.5 not in targets,
+    ),
+    "descent_steps": _whole(1),
+    "points": _whole(2),
+    "problems": _whole(2),
+    "units": _whole(2, 6),
+    "layer_width": _whole(1, 8),
+    "net_seeds": _list_of(
+        SEED, f"a list of at least two seeds, all different, each {SEED.expected}", least=2
+    ),
+    "checkpoints": _list_of(
+        SEED,
+        "a list of different numbers of steps from 0, in rising order",
+        condition=lambda steps: _different(steps) and steps == sorted(steps),
+    ),
+    "draws": _whole(2),
+    "noises": _whole(1),
+    "temperature": POSITIVE,
+    "tuning_steps": _whole(1),
+    "vae_estimators": _names(VAE_ESTIMATORS),
+    "architectures": _names(ARCHITECTURES),
+    "vae_steps": _steps(RECORD_EVERY),
+    # of the command
+    "benchmark": _text("the path of a file from bsn bench --json"),
+    "scaling": _text("the path of a file from bsn bench --workers --json"),
+    "mnist-dir": _text("a folder with MNIST's four original files"),
+    "rounds": _whole(1),
+    "steps": _steps(2 * RECORD_EVERY),
 }
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(rule.type) for name, rule in RULES.items()}
 
 
-def check(name, value, rule=None, where=""):
-    """Raise `InputError` unless `value` passes the rule of that name."""
-    passes, allowed = RULES[rule or name]
+def check(name: str, value: Any, where: str = "") -> Any:
+    """Return the value of a parameter, with a list read from its JSON text.
+
+    Raises:
+        InputError: its rule in `RULES` does not allow the value.
+    """
     try:
-        good = passes(value)
-    except (TypeError, ValueError, OverflowError):  # an unhashable or otherwise alien value
-        good = False
-    if not good:
-        raise InputError(f"{where}{name} is {shown(value)}; expected {allowed}")
+        return _ADAPTERS[name].validate_python(value)
+    except (ValidationError, TypeError, ValueError, RecursionError):
+        raise InputError(f"{where}{name} is {shown(value)}; expected {RULES[name].expected}") from None
 
 
-def grid(settings, seeds, **common):
-    """Specs of every setting at every seed.
+def grid(
+    settings: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], **common: Any
+) -> list[tuple[str, Spec]]:
+    """Return the specs of every setting at every seed, with their labels; seeds vary fastest.
 
     Args:
-        settings: label -> the fields of `Spec` that set it apart.
-        seeds: list of seeds.
+        settings: label -> the fields of `Spec` in which it differs.
         common: fields that all share.
-
-    Returns:
-        A list of (label, Spec), seeds running fastest.
     """
     check("seeds", seeds)
     return [
@@ -94,76 +190,3 @@ def grid(settings, seeds, **common):
         for label, fields in settings.items()
         for seed in seeds
     ]
-
-
-def _different(value):
-    return isinstance(value, (list, tuple)) and 0 < len(value) <= LONGEST and len(set(value)) == len(value)
-
-
-def _list_of(rule):
-    passes = RULES[rule][0]
-    return lambda v: _different(v) and all(map(passes, v))
-
-
-def _depths(value):
-    return _list_of("seed")(value) and all(1 <= depth <= MAX_LAYERS for depth in value)
-
-
-# parameters of chapters and of the benchmark that are not fields of a Spec
-RULES |= {
-    "level": (lambda v: _positive(v) and v < 1, "a number between 0 and 1"),
-    "depths": (_depths, f"a list of different numbers of layers from 1 to {MAX_LAYERS}"),
-    "width": _whole(1, WIDEST),
-    "mnist-dir": (_text, "a folder with MNIST's four original files"),
-    "benchmark": (_text, "the path of a file from bsn bench --json"),
-    "scaling": (_text, "the path of a file from bsn bench --workers --json"),
-    "rounds": _whole(1),
-    "steps": (
-        lambda v: _integer(v, 2 * RECORD_EVERY) and v % RECORD_EVERY == 0,
-        f"a multiple of {RECORD_EVERY} from {2 * RECORD_EVERY} to {MOST}",
-    ),
-    "seeds": (_list_of("seed"), "a list of at least one seed, all different, each " + RULES["seed"][1]),
-    "estimators": (_list_of("estimator"), "a list of different ones of " + ", ".join(ESTIMATORS)),
-    "tune": (lambda v: isinstance(v, bool), "true or false"),
-    "tuning_seed": RULES["seed"],
-    "learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
-    "reinforce_learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
-    "failing_learning_rate": RULES["learning_rate"],
-    "failing_epochs": RULES["epochs"],
-    "sigmoid_learning_rates": (_list_of("learning_rate"), "a list of different numbers above 0"),
-    "samples": _whole(1),
-    "slopes": (_list_of("slope_rate"), "a list of different numbers above 0"),
-    "targets": (
-        lambda v: RULES["learning_rates"][0](v) and all(t < 1 and t != 0.5 for t in v),
-        "a list of different numbers between 0 and 1, none of them 0.5",
-    ),
-    "descent_steps": _whole(1),
-    "points": _whole(2),
-    "problems": _whole(2),
-    "units": _whole(2, 6),
-    "layer_width": _whole(1, 8),
-    "net_seeds": (
-        lambda v: _list_of("seed")(v) and len(v) > 1,
-        "a list of at least two seeds, all different, each " + RULES["seed"][1],
-    ),
-    "checkpoints": (
-        lambda v: _list_of("seed")(v) and list(v) == sorted(v),
-        "a list of different numbers of steps from 0, in rising order",
-    ),
-    "draws": _whole(2),
-    "noises": _whole(1),
-    "temperature": RULES["learning_rate"],
-    "tuning_steps": _whole(1),
-    "vae_estimators": (
-        lambda v: _different(v) and set(v) <= set(VAE_ESTIMATORS),
-        "a list of different names out of " + ", ".join(VAE_ESTIMATORS),
-    ),
-    "architectures": (
-        lambda v: _different(v) and set(v) <= set(ARCHITECTURES),
-        "a list of different names out of " + ", ".join(ARCHITECTURES),
-    ),
-    "vae_steps": (
-        lambda v: _integer(v, RECORD_EVERY) and v % RECORD_EVERY == 0,
-        f"a multiple of {RECORD_EVERY} from {RECORD_EVERY} to {MOST}",
-    ),
-}

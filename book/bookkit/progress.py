@@ -1,65 +1,52 @@
-"""How long is left, wherever the training runs, and what it cost."""
+"""How far a training is, on a terminal or in a notebook, and what it cost."""
+
+from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sys
-
-FILE_VARIABLE = "BSN_PROGRESS_FILE"  # set by the build for the kernels it starts
+import time
+from collections.abc import Callable, Iterable, Iterator
 
 COST = "application/vnd.bookkit.run+json"  # a notebook's output that says what its nets cost
 
 
 @contextlib.contextmanager
-def training_progress(total):
-    """Show the progress of `total` net-steps; yields a function to call with those just done.
+def training_progress(total: int) -> Iterator[Callable[[int], object]]:
+    """Show the progress of `total` net-steps; yields a function to call with the number just done.
 
-    In a kernel of `bsn build` it goes to a file that the build reads, in a notebook to a line that
-    disappears, on a terminal to a bar, and elsewhere nowhere.
+    On a terminal it is a bar, in a notebook a line that disappears; elsewhere nothing is shown.
     """
-    done = 0
-    path = os.environ.get(FILE_VARIABLE)
-    if path:
-
-        def show():
-            with open(path + ".new", "w") as file:
-                json.dump([done, total], file)
-            os.replace(path + ".new", path)
-
-        def close():
-            pass
-    elif "ipykernel" in sys.modules:
-        from IPython.display import clear_output, display
-
-        line = display({"text/plain": ""}, raw=True, display_id=True)
-
-        def show():
-            line.update({"text/plain": f"training: {done:,} of {total:,} net-steps"}, raw=True)
-
-        def close():
-            clear_output()
+    if "ipykernel" in sys.modules:
+        with _line_in_notebook(total) as advance:
+            yield advance
     else:
         from tqdm import tqdm
 
-        bar = tqdm(total=total, unit=" net-steps", disable=None, leave=False)
+        with tqdm(total=total, unit=" net-steps", disable=None, leave=False) as bar:
+            yield bar.update
 
-        def show():
-            bar.update(done - bar.n)
 
-        close = bar.close
+@contextlib.contextmanager
+def _line_in_notebook(total: int) -> Iterator[Callable[[int], object]]:
+    from IPython.display import clear_output, display
 
-    def advance(steps):
-        nonlocal done
+    line = display({"text/plain": ""}, raw=True, display_id=True)
+    done, updated = 0, time.monotonic()
+
+    def advance(steps: int) -> None:
+        nonlocal done, updated
         done += steps
-        show()
+        if time.monotonic() > updated + 1:
+            updated = time.monotonic()
+            line.update({"text/plain": f"training: {done:,} of {total:,} net-steps"}, raw=True)
 
     try:
         yield advance
     finally:
-        close()
+        clear_output()
 
 
-def tell_cost(nets, core_seconds, trained, keys=()):
+def tell_cost(nets: int, core_seconds: float, trained: int, keys: Iterable[str] = ()) -> None:
     """Leave in the notebook what its nets cost, for the head of its page, and their keys in the record."""
     if "ipykernel" in sys.modules:
         from IPython.display import display

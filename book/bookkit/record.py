@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import time
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +19,8 @@ import pyarrow.parquet as pq
 
 from bookkit import environment, files
 from bsn.errors import InputError
+
+Row = dict[str, Any]  # one trained net: the columns of `SCHEMA`
 
 SEMANTICS = 1  # raise it when a change gives the same spec other results: the golden test tells
 FORMAT = 2
@@ -129,7 +132,7 @@ def read_table(path):
         InputError: it cannot be read or is damaged. That there is none stays a `FileNotFoundError`.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with open(path, "rb") as content, pq.ParquetFile(content) as file:  # Python's open is audited
             table = file.read()
         return table.schema, table.to_pylist()
     except (FileNotFoundError, NotADirectoryError):

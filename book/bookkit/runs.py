@@ -1,140 +1,151 @@
-"""Training many nets at once: `run(specs, data)`."""
+"""Training many nets at once: `run(specs, data, settings)`."""
+
+from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
+import pandas as pd
 import threadpoolctl
 
 from bookkit import cluster, record
 from bookkit.compiled.curves import load_part, train_together
+from bookkit.data import Data
 from bookkit.progress import training_progress
+from bookkit.settings import Settings
 from bsn.errors import InputError
+from bsn.spec import Spec
 
 SIDE_BY_SIDE = 16  # nets; more are no faster, and fewer could not keep every core busy
 
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
-def run(specs, data, settings, progress=training_progress):
+
+def run(
+    specs: Sequence[Spec], data: Data, settings: Settings, progress: Progress = training_progress
+) -> pd.DataFrame:
     """Train the nets that this build's record lacks, and return the learning curves of all.
 
     Nets that agree in all but learning rate, slopes and modes, and share a seed, see the same
     mini-batches and the same noise, so that settings are compared in pairs. A net's result depends on
-    its own spec alone, to the last bit. Each thread trains on its own; where `settings` names a scheduler,
-    its workers train instead.
+    its own spec alone, to the last bit.
 
     Args:
-        specs: a list of `bsn.Spec`, without repeats.
-        data: to train on, a `bookkit.data.Data`.
-        settings: a `bookkit.settings.Settings`.
+        specs: without repeats.
+        settings: the record's folder, and where to train: on threads here, or on a scheduler's workers.
         progress: called with the total number of steps; see `bookkit.progress`.
 
     Returns:
-        A tidy DataFrame: `net` (position in `specs`), every field of the spec, `after_epoch`
-        (epochs completed), `step` (mini-batches trained on so far), `metric`, `value`,
-        `diverged_step`, `seconds`. The
-        metrics, all accuracies, are those of the post: "training", the sum of the batch
+        A tidy DataFrame: `net` (position in `specs`), every field of the spec, `dataset`, `after_epoch`
+        (epochs completed), `step` (mini-batches trained on so far), `metric`, `value`, `diverged_step`,
+        `seconds`. The metrics, all accuracies, are those of the post: "training", the sum of the batch
         accuracies since the last record divided by 100 (an epoch's first sum holds 101 of them);
         "validation", at the same points; "epoch", before the first epoch and after each, with the
         slope after its increase: the last of these is the final number. `diverged_step` is the
-        step whose loss was first not finite, -1 where none was; such a net answers class 0 from
-        then on. `seconds` is the net's share of a core's time. In its `attrs`, `trained` says how many
-        nets the record lacked.
+        step whose loss was first not finite, or -1; such a net predicts class 0 from then on. `seconds` is
+        the net's share of a core's time. In its `attrs`, `trained` is how many nets the record lacked.
 
     Raises:
-        InputError: no specs, or the same one twice, data that cannot be had, a record that cannot be
-            read or written, or a cluster that does not answer or is lost; what came before is recorded.
+        InputError: no specs, or the same one twice, a record that cannot be read or written, or a
+            cluster that does not answer or is lost; what came before is recorded.
     """
-    specs = list(specs)
     if not specs:
         raise InputError("run: no specs; expected at least one")
     if len(set(specs)) < len(specs):
         raise InputError("run: the same spec twice; expected different ones")
     keys = {spec: record.key(spec, data.checksum) for spec in specs}
-    found = record.look_up(settings.record, keys.values()) if settings.record and not settings.fresh else {}
-    lacking = [spec for spec in specs if keys[spec] not in found]
-    for made in train(lacking, data, settings, progress):
+    # a damaged file is refused even if nothing in it is wanted: it would be overwritten
+    rows = record.look_up(settings.record, keys.values()) if settings.record else {}
+    rows = {} if settings.fresh else rows
+    lacking = [spec for spec in specs if keys[spec] not in rows]
+    for row in train(lacking, data, settings, progress):
         if settings.record:
-            record.add(settings.record, made)
-        found[made["key"]] = made
-    curves = record.curves([found[keys[spec]] for spec in specs])
+            record.add(settings.record, row)
+        rows[row["key"]] = row
+    curves = record.curves([rows[keys[spec]] for spec in specs])
     curves.attrs["trained"] = len(lacking)
     return curves
 
 
-def train(specs, data, settings, progress=training_progress):
-    """Train nets, whatever the record has; yields a `bookkit.record.row` a net, as it is done.
+def train(
+    specs: Sequence[Spec], data: Data, settings: Settings, progress: Progress = training_progress
+) -> Iterator[record.Row]:
+    """Train nets, whatever the record has; yield a `bookkit.record.row` per net, as it is done.
 
-    On the workers of the Dask scheduler that `settings` names, or else on threads of this machine.
+    Raises:
+        InputError: a cluster that does not answer or is lost.
     """
     if not specs:
         return
-    with progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)) as show:
+    with contextlib.ExitStack() as stack:
+        advance = stack.enter_context(progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)))
         if settings.scheduler:
-            yield from _train_on_cluster(specs, data, settings.scheduler, show)
+            submit, threads = stack.enter_context(cluster.submitter(settings.scheduler, data))
         else:
-            yield from _train_here(specs, data, settings.threads, show)
-
-
-def _train_on_cluster(specs, data, scheduler, show):
-    with cluster.connect(scheduler) as client:
-        groups = side_by_side(specs, cluster.thread_count(client))
-        batches = [[specs[net] for net in nets] for nets in groups]
-        for rows in cluster.results(client, train_together, batches, data):
-            show(sum(made["epochs"] * made["steps_per_epoch"] for made in rows))
+            for part in {part for spec in specs for part in (spec.train_on, spec.evaluate_on)}:
+                load_part(data, part)  # before the threads, so that none does it twice
+            submit, threads = stack.enter_context(_threads(settings.threads, data, advance)), settings.threads
+        groups = side_by_side(specs, threads)
+        tasks = [submit([specs[net] for net in nets]) for nets in groups]
+        for task in concurrent.futures.as_completed(tasks):
+            rows = task.result()
+            if settings.scheduler:
+                advance(sum(row["epochs"] * row["steps_per_epoch"] for row in rows))
             yield from rows
 
 
-def _train_here(specs, data, threads, show):
-    for part in {part for spec in specs for part in (spec.train_on, spec.evaluate_on)}:
-        load_part(data, part)  # before the threads, so that none does it twice
-    stopped = threading.Event()
-    lock = threading.Lock()
+@contextlib.contextmanager
+def _threads(count: int, data: Data, show: Callable[[int], None]) -> Iterator[cluster.Submit]:
+    """Yield a function that submits a batch of nets to threads of this machine."""
+    stopped, lock = threading.Event(), threading.Lock()
+
+    def advance(steps: int) -> None:
+        if stopped.is_set():
+            raise concurrent.futures.CancelledError
+        with lock:
+            show(steps)
+
     with (
         threadpoolctl.threadpool_limits(1, "blas"),
-        concurrent.futures.ThreadPoolExecutor(threads) as pool,
+        concurrent.futures.ThreadPoolExecutor(count) as pool,
     ):
-
-        def advance(steps):
-            if stopped.is_set():
-                raise concurrent.futures.CancelledError
-            with lock:
-                show(steps)
-
-        batches = [[specs[net] for net in nets] for nets in side_by_side(specs, threads)]
-        tasks = [pool.submit(train_together, batch, data, advance) for batch in batches]
         try:
-            for task in concurrent.futures.as_completed(tasks):
-                yield from task.result()
+            yield lambda batch: pool.submit(train_together, batch, data, advance)
         except BaseException:  # Ctrl-C too: the threads notice at their next record
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def side_by_side(specs, threads):
-    """Positions of the specs trained in one go by one thread, the longest work first."""
+def side_by_side(specs: Sequence[Spec], threads: int) -> list[list[int]]:
+    """Return positions of the specs trained together by one thread, the longest work first."""
     alike = collections.defaultdict(list)
     for net, spec in enumerate(specs):
         alike[_batch_key(spec)].append(net)
-    most = min(SIDE_BY_SIDE, -(-len(specs) // threads))
-    groups = []
-    for nets in alike.values():
-        parts = -(-len(nets) // most)
-        groups += [list(map(int, part)) for part in np.array_split(nets, parts)]
+    largest = min(SIDE_BY_SIDE, -(-len(specs) // threads))
+    groups = [
+        [int(net) for net in part]
+        for nets in alike.values()
+        for part in np.array_split(nets, -(-len(nets) // largest))
+    ]
     return sorted(groups, key=lambda nets: -len(nets) * specs[nets[0]].epochs * sum(specs[nets[0]].hidden))
 
 
-def final_accuracies(curves):
-    """One row a net: the accuracy after its last epoch, as `final`, with the other columns kept."""
+def final_accuracies(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per net: the accuracy after its last epoch, as `final`, with the other columns."""
     ends = curves[curves.metric == "epoch"]
     last = ends.loc[ends.groupby("net").step.idxmax()]
     return last.rename(columns={"value": "final"}).drop(columns="metric").reset_index(drop=True)
 
 
-def _batch_key(spec):
-    """What nets trained side by side have in common."""
+def _batch_key(spec: Spec) -> Spec:
+    """Return what nets trained side by side have in common."""
     return dataclasses.replace(
         spec,
         learning_rate=1.0,

@@ -1,32 +1,27 @@
-"""Control variates: REINFORCE less something correlated with it, whose mean is added in a better form.
+"""Control variates: REINFORCE minus a correlated term, whose expectation is added in a better form.
 
-All are unbiased, whatever the control variate; how good it is decides the variance alone.
+All are unbiased whatever the control variate, which decides the variance alone.
 """
 
-from bsn.backend import tf
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bsn.backend import Loss, Scalar, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import conditional_logistic, logistic, sample
 
+__all__ = ["muprop", "rebar", "relax", "variance_gradient"]
 
-@register(
-    title="MuProp",
-    kind="gradient",
-    bias="unbiased",
-    evaluations=2,
-    derivative="p",
-    noise=1,
-    reference="Gu et al. 2016, arXiv:1511.05176",
-)
-def muprop(f, logits, noise):
-    """MuProp: f's first-order expansion around p as control variate. Two evaluations, at b and p.
+
+@register("MuProp", "unbiased", "Gu et al. 2016, arXiv:1511.05176", evaluations=2, derivative="p")
+def muprop(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
+    """Take f's first-order expansion around p as control variate.
 
     g = (f(b) - f(p) - f'(p) (b - p)) (b - p) + f'(p) p (1 - p), with f'(p) (b - p) summed over units.
-    f must be differentiable, and is differentiated at p alone. No variance where f is linear. In a net
-    of several layers the paper's f(p) is the mean-field pass, p in place of b in all layers.
+    Requires two evaluations of f, at b and p, and f' at p; one uniform per unit. Unbiased.
+    No variance if f is linear. In a net of several layers the paper's f(p) is the mean-field pass.
 
-    Reference: Gu, Levine, Sutskever, Mnih 2016, arXiv:1511.05176.
-
-    >>> import tensorflow as tf
     >>> muprop(lambda b: 3.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]])).numpy().tolist()
     [[0.75]]
     """
@@ -40,56 +35,56 @@ def muprop(f, logits, noise):
 
 
 @register(
-    title="REBAR",
-    kind="gradient",
-    bias="unbiased",
+    "REBAR",
+    "unbiased",
+    "Tucker et al. 2017, arXiv:1703.07370",
     evaluations=3,
     derivative="y, y~",
     noise=2,
-    reference="Tucker et al. 2017, arXiv:1703.07370",
     state="eta and temperature, its caller's",
 )
-def rebar(f, logits, noise, eta=1.0, temperature=0.5):
-    """REBAR: f at the relaxed sample as control variate. Three evaluations, at b, y and y~.
+def rebar(f: Loss, logits: Tensor, noise: Tensor, eta: Scalar = 1.0, temperature: Scalar = 0.5) -> Tensor:
+    """Take f at the relaxed sample as control variate: `relax` with c(z) = eta f(sigmoid(z / t)).
 
-    g = (f(b) - eta f(y~)) (b - p) + eta d/da (f(y) - f(y~)), for y = sigmoid(z / t) and y~ of z~. This is
-    `relax` with the surrogate c(z) = eta f(sigmoid(z / t)). f must be differentiable between 0 and 1.
+    g = (f(b) - eta f(y~)) (b - p) + eta d/da (f(y) - f(y~)), for y = sigmoid(z / t) and y~ of z~.
+    Requires three evaluations of f, at b, y and y~, and f' at y and y~; two uniforms per unit. Unbiased.
 
     Args:
-        noise: [2, ..., H], for b and z, and for z~; see `sampling.tied` for the paper's coupled noise.
-        eta, temperature: scale of the control variate and t > 0; `variance_gradient` gives the
-            gradient that the paper tunes them by. Its experiments relax to
-            sigmoid(z / t + a t / (t + 1)) instead, which as t grows nears MuProp's point p.
+        noise: [2, ..., H], for b and z, and for z~; see `tied` for the paper's coupled noise.
+        eta, temperature: scale of the control variate, and t > 0; tuned by `variance_gradient` in the paper,
+            which relaxes to sigmoid(z / t + a t / (t + 1)) in its experiments.
 
-    Reference: Tucker et al. 2017, arXiv:1703.07370.
+    >>> u = tf.constant([[[0.3]], [[0.8]]])
+    >>> print(rebar(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), u).numpy().round(3))
+    [[0.69]]
     """
     return relax(f, logits, noise, lambda z: eta * f(tf.sigmoid(z / temperature)))
 
 
 @register(
-    title="RELAX",
-    kind="gradient",
-    bias="unbiased",
-    evaluations=1,
-    derivative="",
+    "RELAX",
+    "unbiased",
+    "Grathwohl et al. 2018, arXiv:1711.00123",
     noise=2,
-    reference="Grathwohl et al. 2018, arXiv:1711.00123",
     state="surrogate, its caller's",
     caller="surrogate",
 )
-def relax(f, logits, noise, surrogate):
-    """RELAX: a learned function of z as control variate. One evaluation of f, at b; two of the surrogate.
+def relax(f: Loss, logits: Tensor, noise: Tensor, surrogate: Loss) -> Tensor:
+    """Take a learned function c of z as control variate.
 
-    g = (f(b) - c(z~)) (b - p) + d/da (c(z) - c(z~)), for z = a - logit(u), of which b is the sign, and z~
-    another such z given b, whose noise depends on a: the derivative goes through that too (see
-    `conditional_logistic`). f need not be differentiable, c must be.
+    g = (f(b) - c(z~)) (b - p) + d/da (c(z) - c(z~)), for z = a - logit(u), whose sign is b, and z~, another
+    such z given b. The noise of z~ depends on a, and d/da goes through it (see `conditional_logistic`).
+    Requires one evaluation of f, no derivative, and c's derivative; two uniforms per unit. Unbiased.
 
     Args:
         noise: as in `rebar`.
-        surrogate: c, maps z [..., H] to [...]. Its parameters are its caller's, learned by descending the
-            estimate's variance; see `variance_gradient`.
+        surrogate: c, maps z [..., H] to [...]. The caller learns its parameters by descending the estimate's
+            variance; see `variance_gradient`.
 
-    Reference: Grathwohl et al. 2018, arXiv:1711.00123.
+    >>> u = tf.constant([[[0.3]], [[0.8]]])
+    >>> g = relax(lambda b: b[..., 0], tf.zeros([1, 1]), u, surrogate=lambda z: 0.1 * z[..., 0] ** 2)
+    >>> print(g.numpy().round(3))
+    [[0.648]]
     """
     b = sample(logits, noise[0])
     with tf.GradientTape() as tape:
@@ -100,25 +95,22 @@ def relax(f, logits, noise, surrogate):
     return (f(b) - conditional)[..., None] * (b - tf.sigmoid(logits)) + correction
 
 
-def variance_gradient(estimate, variables):
-    """An estimate, and the gradient of its variance in the parameters of its control variate.
+def variance_gradient(estimate: Callable[[], Tensor], variables: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Return an estimate, and the gradient of its variance with respect to its control variate's parameters.
 
-    Since these don't change the mean, the gradient of g^2, summed over all units and examples, is an
-    unbiased estimate of the gradient of their variances' sum.
+    These don't change the expectation, so the gradient of g^2, summed over all units and examples, is an
+    unbiased estimate of the gradient of the summed variance.
 
     Args:
-        estimate: a function without arguments that returns g, say a call of `relax`.
-        variables: list of tensors or variables that it depends on.
+        estimate: returns g, for example by a call of `relax`.
+        variables: tensors or variables that it depends on.
 
     Returns:
-        g, and a list of gradients as `variables`.
+        g, and a list of gradients like `variables`.
 
-    >>> import tensorflow as tf
     >>> eta = tf.Variable(0.5)
     >>> u = tf.constant([[[0.3]], [[0.8]]])
-    >>> g, [slope] = variance_gradient(
-    ...     lambda: rebar(lambda b: (b[..., 0] - 0.45) ** 2, tf.zeros([1, 1]), u, eta), [eta]
-    ... )
+    >>> g, [slope] = variance_gradient(lambda: rebar(lambda b: b[..., 0], tf.zeros([1, 1]), u, eta), [eta])
     >>> g.shape, slope.shape
     (TensorShape([1, 1]), TensorShape([]))
     """

@@ -1,52 +1,43 @@
 """Coupled estimators: f at an antithetic pair of samples, b from the noise u and b~ from 1 - u.
 
-Each is a Bernoulli sample, and they differ as often as they can. Both estimators are unbiased,
-evaluate f twice, at b and b~, and need no derivative of it. DisARM is ARM's mean given b and b~, so that
-its variance is at most ARM's.
+Each is a Bernoulli sample, and they differ as often as they can. DisARM is the conditional expectation of ARM
+given b and b~, so its variance is at most ARM's.
 """
 
-from bsn.backend import tf
+from __future__ import annotations
+
+from bsn.backend import Loss, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
 
+__all__ = ["arm", "disarm"]
 
-@register(
-    title="ARM",
-    kind="gradient",
-    bias="unbiased",
-    evaluations=2,
-    derivative="",
-    noise=1,
-    reference="Yin, Zhou 2019, arXiv:1807.11143",
-)
-def arm(f, logits, noise):
-    """ARM (augment, REINFORCE, merge): g = (f(b~) - f(b)) (u - 1/2).
 
-    Reference: Yin, Zhou 2019, arXiv:1807.11143.
+@register("ARM", "unbiased", "Yin, Zhou 2019, arXiv:1807.11143", evaluations=2)
+def arm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
+    """Weigh the difference of the pair's losses by the noise: augment, REINFORCE, merge.
+
+    g = (f(b~) - f(b)) (u - 1/2).
+    Requires two evaluations of f, no derivative; one uniform per unit. Unbiased.
+
+    >>> arm(lambda b: b[..., 0], tf.zeros([1, 1]), tf.constant([[0.25]])).numpy().tolist()
+    [[0.25]]
     """
     b, mirrored = sample(logits, noise), sample(logits, 1 - noise)
     return (f(mirrored) - f(b))[..., None] * (noise - 0.5)
 
 
-@register(
-    title="DisARM",
-    kind="gradient",
-    bias="unbiased",
-    evaluations=2,
-    derivative="",
-    noise=1,
-    reference="Dong, Mnih, Tucker 2020, arXiv:2006.10680",
-)
-def disarm(f, logits, noise):
-    """DisARM, also U2G: ``g = (f(b) - f(b~)) (b - b~) sigmoid(|a|) / 2``.
+@register("DisARM", "unbiased", "Dong, Mnih, Tucker 2020, arXiv:2006.10680", evaluations=2)
+def disarm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
+    """Weigh the difference of the pair's losses by the units that differ; also known as U2G.
 
-    Units with b = b~ have no gradient.
+    ``g = (f(b) - f(b~)) (b - b~) sigmoid(|a|) / 2``, which is 0 for units with b = b~.
+    Requires two evaluations of f, no derivative; one uniform per unit. Unbiased.
 
-    References: Dong, Mnih, Tucker 2020, arXiv:2006.10680; Yin et al. 2020 (U2G), arXiv:2006.06448.
-
-    >>> import tensorflow as tf
     >>> disarm(lambda b: b[..., 0], tf.zeros([1, 2]), tf.constant([[0.3, 0.6]])).numpy().tolist()
     [[0.25, -0.25]]
+
+    See also, for U2G: Yin et al. 2020, arXiv:2006.06448.
     """
     b, mirrored = sample(logits, noise), sample(logits, 1 - noise)
     return (f(b) - f(mirrored))[..., None] * (b - mirrored) * tf.sigmoid(tf.abs(logits)) / 2

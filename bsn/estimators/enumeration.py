@@ -1,35 +1,30 @@
-"""Estimators that sum out the outcomes of one unit at a time, or of all: many evaluations of f.
+"""Estimators that sum out the outcomes of one unit at a time, or of all: many evaluations of f."""
 
-f need not be differentiable.
-"""
+from __future__ import annotations
 
-from bsn.backend import tf
+from bsn.backend import Loss, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
 
+__all__ = ["exact", "local_expectation", "states"]
+
 
 @register(
-    title="Local expectation",
-    kind="gradient",
-    bias="unbiased",
-    evaluations="H + 1",
-    derivative="",
-    noise=1,
-    reference="Titsias, Lázaro-Gredilla 2015, arXiv:1503.01494",
+    "Local expectation", "unbiased", "Titsias, Lázaro-Gredilla 2015, arXiv:1503.01494", evaluations="H + 1"
 )
-def local_expectation(f, logits, noise):
-    """Local expectation (RAM): g_i = p_i (1 - p_i) (f(b, b_i = 1) - f(b, b_i = 0)), the others sampled.
+def local_expectation(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
+    """Sum out each unit with the others sampled; also known as RAM.
 
-    Unbiased; H + 1 evaluations, at b and at b with each unit flipped, in one call. It is REINFORCE's
-    mean given all units but one, and that with any baseline, so its variance is the least of these.
+    g_i = p_i (1 - p_i) (f(b, b_i = 1) - f(b, b_i = 0)).
+    Requires H + 1 evaluations of f, at b and with each unit flipped, no derivative; one uniform per unit.
+    Unbiased. It is the conditional expectation of REINFORCE, with any baseline, given the other units, so its
+    variance is the least of these.
 
-    References: Titsias, Lázaro-Gredilla 2015, arXiv:1503.01494; Tokui, Sato 2017 (RAM), ICML.
-
-    >>> import tensorflow as tf
-    >>> def f(b):
-    ...     return b[..., 0] * b[..., 1]
-    >>> local_expectation(f, tf.zeros([1, 2]), tf.constant([[0.3, 0.6]])).numpy().tolist()
+    >>> u = tf.constant([[0.3, 0.6]])
+    >>> local_expectation(lambda b: b[..., 0] * b[..., 1], tf.zeros([1, 2]), u).numpy().tolist()
     [[0.0, 0.25]]
+
+    See also, for RAM: Tokui, Sato 2017, ICML.
     """
     b, p = sample(logits, noise), tf.sigmoid(logits)
     units, rank = logits.shape[-1], logits.shape.rank
@@ -39,27 +34,19 @@ def local_expectation(f, logits, noise):
     return p * tf.sigmoid(-logits) * (2 * b - 1) * change
 
 
-def states(units, dtype="float32"):
-    """All states of some units, [2^H, H], the last unit changing fastest."""
-    place = tf.range(units - 1, -1, -1)
-    return tf.cast(tf.bitwise.right_shift(tf.range(2**units)[:, None], place) % 2, dtype)
+def states(units: int, dtype: str | tf.DType = "float32") -> Tensor:
+    """Return all states of some units, [2^H, H], the last unit changing fastest."""
+    power = tf.range(units - 1, -1, -1)
+    return tf.cast(tf.bitwise.right_shift(tf.range(2**units)[:, None], power) % 2, dtype)
 
 
-@register(
-    title="Exact",
-    kind="gradient",
-    bias="unbiased",
-    evaluations="2^H",
-    derivative="",
-    noise=0,
-    reference="",
-)
-def exact(f, logits, noise=None):
-    """Full enumeration, the oracle: g = sum over all b of P(b) f(b) (b - p), the exact gradient.
+@register("Exact", "unbiased", "", evaluations="2^H", noise=0)
+def exact(f: Loss, logits: Tensor, noise: Tensor | None = None) -> Tensor:
+    """Compute the exact gradient by full enumeration.
 
-    2^H evaluations, in one call. The noise is not used.
+    g = sum over all b of P(b) f(b) (b - p).
+    Requires 2^H evaluations of f, no derivative; no noise. No bias and no variance.
 
-    >>> import tensorflow as tf
     >>> exact(lambda b: 2.0 * b[..., 0] * b[..., 1], tf.zeros([1, 2])).numpy().tolist()
     [[0.25, 0.25]]
     """

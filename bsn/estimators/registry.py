@@ -7,76 +7,112 @@ It is the only list of their names. Each estimator enters itself where it is def
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
-from bsn.errors import InputError, shown
+import numpy as np
+
+from bsn.backend import Tensor, tf
+from bsn.errors import refusal
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Estimator:
     """One entry of the registry.
 
     Attributes:
         name: the estimator's name everywhere, such as "sigmoid-adjusted".
         title: its name in headings and legends.
-        function: see `bsn.estimators` for its arguments.
-        kind: "sampler" or "gradient".
         bias: "unbiased", or "biased" with the exceptions.
+        reference: paper with its arXiv number or DOI.
+        kind: "sampler" or "gradient".
+        function: see `bsn.estimators` for its arguments.
         evaluations: how often f is evaluated per example; a number, or a formula in H units and K noises.
         derivative: the points where f' is taken; "" if f need not be differentiable.
-        noise: uniforms per unit; a number, or a formula in K.
-        reference: paper with its arXiv number or DOI.
+        noise: uniforms per unit; a number, or a formula in K whose value is at least 2.
         state: what is carried from step to step; "" if nothing.
         initial: logits -> the state before the first step; None if there is none.
         caller: the argument that the caller must supply and learn, such as a baseline; "" if none.
-        slope: whether the unit has a slope.
-        deterministic: whether the unit can train in the deterministic mode.
     """
 
     name: str
     title: str
-    function: Callable[..., Any]
-    kind: Literal["sampler", "gradient"]
     bias: str
-    evaluations: int | str
-    derivative: str
-    noise: int | str
     reference: str
+    kind: Literal["sampler", "gradient"]
+    function: Callable[..., Any]
+    evaluations: int | str = 1
+    derivative: str = ""
+    noise: int | str = 1
     state: str = ""
-    initial: Callable[..., Any] | None = None
+    initial: Callable[[Tensor], Any] | None = None
     caller: str = ""
-    slope: bool = False
-    deterministic: bool = False
+
+    @property
+    def slope(self) -> bool:
+        """Whether the unit has a slope."""
+        return self.kind == "sampler"
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the unit has a deterministic mode, noise of 1/2."""
+        return self.kind == "sampler" and self.noise in (0, 1)
 
 
 ESTIMATORS: dict[str, Estimator] = {}
 
 
-def register(**facts: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def register(
+    title: str, bias: str, reference: str, **facts: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Enter the decorated function under its own name, hyphens for underscores.
 
-    Args:
-        facts: the fields of `Estimator` but for `name` and `function`. A sampler has a slope and a
-            deterministic mode unless they say otherwise.
+    A function of f is a gradient estimator, any other a sampler. Each call checks the noise's shape first.
+    The arguments are the fields of `Estimator`; the reference becomes the docstring's last line.
     """
 
-    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+    def enter(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            given = signature.bind(*args, **options).arguments
+            _check_noise(entry, given["logits"], given.get("noise"))
+            return function(*args, **options)
+
+        if reference:
+            checked.__doc__ = f"{inspect.getdoc(function)}\n\nReference: {reference}."
         name = function.__name__.replace("_", "-")
-        sampler = facts["kind"] == "sampler"
-        defaults = {"slope": sampler, "deterministic": sampler}
-        ESTIMATORS[name] = Estimator(name=name, function=function, **{**defaults, **facts})
-        return function
+        kind: Literal["gradient", "sampler"] = "gradient" if "f" in signature.parameters else "sampler"
+        entry = ESTIMATORS[name] = Estimator(name, title, bias, reference, kind, checked, **facts)
+        return checked
 
     return enter
 
 
-def lookup(name: str) -> Estimator:
-    """Return an estimator's entry.
+def _check_noise(entry: Estimator, logits: Any, noise: Any) -> None:
+    """Raise an `InputError` if the noise's static shape contradicts the registry; no operation is added."""
+    if entry.noise == 0 or entry.deterministic and np.ndim(noise) == 0:
+        return
+    shape, expected = tf.TensorShape(np.shape(noise)), tf.TensorShape(np.shape(logits))
+    text = ", ".join(map(str, expected)) if expected.rank is not None else "..."
+    if entry.noise == 1:
+        text = f"[{text}], as the logits" + " or a scalar" * entry.deterministic
+    else:
+        count = entry.noise if isinstance(entry.noise, int) else max(2, shape.rank and shape[0] or 2)
+        expected = tf.TensorShape([count]).concatenate(expected)
+        text = f"[{entry.noise}, {text}]" + ", the first at least 2" * isinstance(entry.noise, str)
+    if not shape.is_compatible_with(expected):
+        raise refusal(f"{entry.name}: the noise's shape", list(shape), text)
 
-    Raises:
-        InputError: no estimator has that name.
-    """
+
+def lookup(name: str) -> Estimator:
+    """Return an estimator's entry; raise an `InputError` if no estimator has that name."""
     if not isinstance(name, str) or name not in ESTIMATORS:
-        raise InputError(f"estimator is {shown(name)}; expected one of {', '.join(ESTIMATORS)}")
+        raise refusal("estimator", name, f"one of {', '.join(ESTIMATORS)}")
     return ESTIMATORS[name]

@@ -1,90 +1,64 @@
-"""Relaxed estimators: a logistic variable in place of the step, at a temperature t.
+"""Relaxed estimators: a logistic variable in place of the step, at a temperature t > 0.
 
-The relaxed unit is y = sigmoid(z / t) for z = s a - logit(u), which nears the sample b = 1[z > 0] as t
-goes to 0; the derivative dy/da = s y (1 - y) / t then grows rare and large. All are samplers (see
-`bsn.estimators`), biased, and use the derivative of f. The temperature of 1/2 is no recommendation.
+The relaxed unit is y = sigmoid(z / t) for z = s a - logit(u), which approaches the sample b = 1[z > 0] as t
+goes to 0; the derivative dy/da = s y (1 - y) / t then becomes rare and large. All are samplers (see
+`bsn.estimators`) and evaluate f once. The temperature of 1/2 is no recommendation.
 """
 
-from bsn.backend import tf
+from __future__ import annotations
+
+from bsn.backend import Scalar, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import conditional_logistic, logistic, sample
 from bsn.estimators.straight_through import straight_through
 
+__all__ = ["concrete", "gumbel_rao", "st_gumbel"]
 
-@register(
-    title="Concrete",
-    kind="sampler",
-    bias="biased",
-    evaluations=1,
-    derivative="y",
-    noise=1,
-    reference="Maddison, Mnih, Teh 2017, arXiv:1611.00712",
-)
-def concrete(logits, noise, slope=1.0, temperature=0.5):
-    """Concrete (binary Gumbel-softmax): the relaxed sample y itself, g = f'(y) dy/da.
 
-    Unbiased for E[f(y)], biased for E[f(b)]. Evaluates f once, at y between 0 and 1, and uses its
-    derivative there.
+@register("Concrete", "biased", "Maddison, Mnih, Teh 2017, arXiv:1611.00712", derivative="y")
+def concrete(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: Scalar = 0.5) -> Tensor:
+    """Return the relaxed sample y itself (binary Gumbel-softmax); noise of 1/2 gives sigmoid(s a / t).
 
-    Args:
-        logits, noise, slope: as in `sample`; noise of 1/2 gives sigmoid(s a / t).
-        temperature: t > 0.
+    g = f'(y) dy/da.
+    Requires f' at y, between 0 and 1; one uniform per unit. Unbiased for E[f(y)], biased for E[f(b)].
 
-    References: Maddison, Mnih, Teh 2017, arXiv:1611.00712; Jang, Gu, Poole 2017, arXiv:1611.01144.
-
-    >>> import tensorflow as tf
     >>> concrete(tf.constant([0.0]), tf.constant([0.25]), temperature=1.0).numpy().tolist()
     [0.75]
+
+    See also: Jang, Gu, Poole 2017, arXiv:1611.01144.
     """
     return tf.sigmoid(logistic(slope * logits, noise) / temperature)
 
 
-@register(
-    title="ST-Gumbel",
-    kind="sampler",
-    bias="biased",
-    evaluations=1,
-    derivative="b",
-    noise=1,
-    reference="Jang, Gu, Poole 2017, arXiv:1611.01144",
-)
-def st_gumbel(logits, noise, slope=1.0, temperature=0.5):
-    """Straight-through Gumbel-softmax: the sample b forward, Concrete backward, g = f'(b) dy/da.
+@register("ST-Gumbel", "biased", "Jang, Gu, Poole 2017, arXiv:1611.01144", derivative="b")
+def st_gumbel(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: Scalar = 0.5) -> Tensor:
+    """Sample, with the derivative of the relaxed sample y: straight-through Gumbel-softmax.
 
-    Biased, even where f is linear. Evaluates f once, at b, and uses its derivative there.
-    Arguments as in `concrete`.
+    g = f'(b) dy/da.
+    Requires f' at b; one uniform per unit. Biased, even if f is linear.
 
-    Reference: Jang, Gu, Poole 2017, arXiv:1611.01144.
+    >>> st_gumbel(tf.constant([0.0]), tf.constant([0.25])).numpy().tolist()
+    [1.0]
     """
     y = concrete(logits, noise, slope, temperature)
     return straight_through(logits, sample(logits, noise, slope), slope * y * (1 - y) / temperature)
 
 
 @register(
-    title="Gumbel-Rao",
-    kind="sampler",
-    bias="biased",
-    evaluations=1,
-    derivative="b",
-    noise="1 + K",
-    reference="Paulus, Maddison, Krause 2021, arXiv:2010.04838",
-    deterministic=False,  # its average is over noise that leads to the sample, which rounding has none of
+    "Gumbel-Rao", "biased", "Paulus, Maddison, Krause 2021, arXiv:2010.04838", derivative="b", noise="1 + K"
 )
-def gumbel_rao(logits, noise, slope=1.0, temperature=0.5):
-    """Gumbel-Rao: ST-Gumbel's derivative averaged over K noises that lead to the same b.
+def gumbel_rao(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: Scalar = 0.5) -> Tensor:
+    """Sample, with ST-Gumbel's derivative averaged over K noises that lead to the same b.
 
-    g = f'(b) (1/K) sum_k dy_k/da, for y_k = sigmoid(z~_k / t) and z~_k as in `conditional_logistic`.
-    Its mean is ST-Gumbel's, and so is the bias; its variance is at most ST-Gumbel's, the same for
-    K = 1. Evaluates f once, at b, whatever K, and uses its derivative there.
+    g = f'(b) (1/K) sum_k dy_k/da, for y_k = sigmoid(z~_k / t) and z~_k from `conditional_logistic`.
+    Requires f' at b; 1 + K uniforms per unit, the first for b, the others for z~. Bias: ST-Gumbel's; the
+    variance is at most ST-Gumbel's, and equal for K = 1.
 
-    dy_k/da is taken with the noise fixed, as in ST-Gumbel and unlike in `relax`. A note in the paper has
-    it go through the conditional noise; the mean would then be another, against its own proposition.
+    dy_k/da is taken at fixed noise, as in ST-Gumbel and unlike in `relax`. A note in the paper takes it
+    through the conditional noise, which would give another expectation than its own proposition states.
 
-    Args:
-        logits, slope, temperature: as in `concrete`.
-        noise: [1 + K, ..., H], the first for b, the others for z~.
-
-    Reference: Paulus, Maddison, Krause 2021, arXiv:2010.04838.
+    >>> gumbel_rao(tf.constant([0.0]), tf.constant([[0.25], [0.1], [0.9]])).numpy().tolist()
+    [1.0]
     """
     b = sample(logits, noise[0], slope)
     y = tf.sigmoid(conditional_logistic(slope * logits, b, noise[1:]) / temperature)  # K x ... x H

@@ -1,43 +1,28 @@
 """Score-function estimators (REINFORCE): weigh the log-probability's gradient b - p by the loss.
 
-f need not be differentiable. A baseline c that does not depend on b leaves the mean of
-(b - p) (f(b) - c) as it is, and can take away much of the variance.
+None needs f to be differentiable. A baseline c that does not depend on b leaves the expectation of
+(b - p) (f(b) - c) unchanged, and can take away much of the variance.
 """
 
-from bsn.backend import tf
+from __future__ import annotations
+
+from bsn.backend import Loss, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
+
+__all__ = ["leave_one_out", "moving_average", "nvil", "reinforce", "variance_adjusted"]
 
 DECAY = 0.95  # of the moving averages (the post)
 FLOOR = 1e-4  # added to the variance adjustment's denominator (the post)
 
 
-def initial_mean(logits):
-    """The moving average before the first step: 0, for logits [..., B, H]."""
-    return tf.zeros_like(logits[..., 0, 0])
+@register("REINFORCE", "unbiased", "Williams 1992, doi:10.1007/BF00992696")
+def reinforce(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
+    """Weigh the score b - p by the loss.
 
+    g = (b - p) f(b).
+    Requires one evaluation of f, no derivative; one uniform per unit. Unbiased.
 
-def initial_moments(logits):
-    """The moving averages before the first step, numerator 0 and denominator 1, for logits [..., B, H]."""
-    first = logits[..., 0, :]
-    return tf.zeros_like(first), tf.ones_like(first)
-
-
-@register(
-    title="REINFORCE",
-    kind="gradient",
-    bias="unbiased",
-    evaluations=1,
-    derivative="",
-    noise=1,
-    reference="Williams 1992, doi:10.1007/BF00992696",
-)
-def reinforce(f, logits, noise):
-    """REINFORCE: g = f(b) (b - p). Unbiased; evaluates f once.
-
-    Reference: Williams 1992, doi:10.1007/BF00992696.
-
-    >>> import tensorflow as tf
     >>> reinforce(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]])).numpy().tolist()
     [[1.0]]
     """
@@ -46,60 +31,55 @@ def reinforce(f, logits, noise):
 
 
 @register(
-    title="Moving-average",
-    kind="gradient",
-    bias="unbiased",
-    evaluations=1,
-    derivative="",
-    noise=1,
-    reference="Williams 1992, doi:10.1007/BF00992696",
+    "Moving-average",
+    "unbiased",
+    "Williams 1992, doi:10.1007/BF00992696",
     state="mean loss",
-    initial=initial_mean,
+    initial=lambda logits: tf.zeros_like(logits[..., 0, 0]),
 )
-def moving_average(f, logits, noise, mean):
-    """REINFORCE with the past losses' mean as baseline: g = (b - p) (f(b) - c). Unbiased; one evaluation.
+def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Subtract the moving average of past losses from the loss (reinforcement comparison).
+
+    g = (b - p) (f(b) - c).
+    Requires one evaluation of f, no derivative; one uniform per unit. Unbiased.
 
     Args:
-        f, logits, noise: as for all; the batch axis is the last but one.
-        mean: c, shape [...] without batch and units, a moving average of the batches before this one.
+        mean: c, shape [...] without batch and units, a moving average of the batches before this one; at
+            first 0. The new one is returned with g.
 
-    Returns:
-        The gradient estimate [..., B, H], and the new mean.
-
-    Reference: Williams 1992 (reinforcement comparison), doi:10.1007/BF00992696.
+    >>> g, mean = moving_average(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]]), mean=1.0)
+    >>> print(g.numpy(), mean.numpy())
+    [[0.5]] 1.05
     """
     b = sample(logits, noise)
     loss = f(b)  # ... x B
-    gradient = (b - tf.sigmoid(logits)) * (loss - mean[..., None])[..., None]
-    return gradient, DECAY * mean + (1 - DECAY) * tf.reduce_mean(loss, axis=-1)
+    g = (b - tf.sigmoid(logits)) * (loss - tf.expand_dims(mean, -1))[..., None]
+    return g, DECAY * mean + (1 - DECAY) * tf.reduce_mean(loss, axis=-1)
 
 
 @register(
-    title="Variance-adjusted",
-    kind="gradient",
-    bias="slightly biased: the baseline knows the present batch",
-    evaluations=1,
-    derivative="",
-    noise=1,
-    reference="Bengio, Léonard, Courville 2013, arXiv:1308.3432",
+    "Variance-adjusted",
+    "slightly biased: the baseline knows the present batch",
+    "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
     state="two moments per unit",
-    initial=initial_moments,
+    initial=lambda logits: (tf.zeros_like(logits[..., 0, :]), tf.ones_like(logits[..., 0, :])),
 )
-def variance_adjusted(f, logits, noise, moments):
-    """REINFORCE with a baseline for each unit: g = (b - p) (f(b) - c). One evaluation.
+def variance_adjusted(
+    f: Loss, logits: Tensor, noise: Tensor, moments: tuple[Tensor, Tensor]
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Subtract from the loss, for each unit, the constant that minimises the variance.
 
-    c estimates E[(b - p)^2 f] / E[(b - p)^2], the constant that minimises the variance, by
-    moving averages of the batch means. As in the post they take in the present batch before
-    they are used, so that the estimate is slightly biased.
+    g = (b - p) (f(b) - c); c estimates E[(b - p)^2 f] / E[(b - p)^2] by moving averages of the batch means.
+    Requires one evaluation of f, no derivative; one uniform per unit.
+    Bias: slight, because as in the post the averages include the present batch.
 
     Args:
-        f, logits, noise: as for all; the batch axis is the last but one.
-        moments: numerator and denominator, each [..., H]; see `initial_moments`.
+        moments: numerator and denominator, each [..., H]; at first 0 and 1. The new ones are returned with g.
 
-    Returns:
-        The gradient estimate [..., B, H], and the new moments.
-
-    Reference: Bengio, Léonard, Courville 2013, arXiv:1308.3432, section 4.
+    >>> a, u, moments = tf.zeros([1, 1]), tf.constant([[0.3]]), (tf.zeros([1]), tf.ones([1]))
+    >>> g, moments = variance_adjusted(lambda b: 2.0 * b[..., 0], a, u, moments)
+    >>> print(g.numpy().round(3))
+    [[0.987]]
     """
     b = sample(logits, noise)
     score = b - tf.sigmoid(logits)  # ... x B x H
@@ -113,58 +93,46 @@ def variance_adjusted(f, logits, noise, moments):
 
 
 @register(
-    title="NVIL",
-    kind="gradient",
-    bias="unbiased",
-    evaluations=1,
-    derivative="",
-    noise=1,
-    reference="Mnih, Gregor 2014, arXiv:1402.0030",
+    "NVIL",
+    "unbiased",
+    "Mnih, Gregor 2014, arXiv:1402.0030",
     state="baseline, its caller's",
     caller="baseline",
 )
-def nvil(f, logits, noise, baseline):
-    """REINFORCE with a learned baseline for each example: g = (b - p) (f(b) - c(x)).
+def nvil(f: Loss, logits: Tensor, noise: Tensor, baseline: Tensor) -> Tensor:
+    """Subtract a learned baseline of each example from its loss.
 
-    Unbiased; one evaluation. The baseline is its caller's: a function of the input x, learned by
-    regression on the loss, that is by descending (f(b) - c(x))^2 in its parameters. Any c that does
-    not depend on b will do. The paper's division of f(b) - c by its moving deviation, a choice of the
-    step's length, is left out.
+    g = (b - p) (f(b) - c(x)); without the paper's division by a moving deviation of f(b) - c, a step length.
+    Requires one evaluation of f, no derivative; one uniform per unit. Unbiased for any c not depending on b.
 
     Args:
-        baseline: c(x), shape [...] as f's.
+        baseline: c(x), shape [...] like f's. The caller learns it as a function of the input x, by descending
+            (f(b) - c(x))^2.
 
-    Reference: Mnih, Gregor 2014, arXiv:1402.0030.
+    >>> a, u, c = tf.zeros([1, 1]), tf.constant([[0.3]]), tf.constant([1.0])
+    >>> nvil(lambda b: 2.0 * b[..., 0], a, u, baseline=c).numpy().tolist()
+    [[0.5]]
     """
     b = sample(logits, noise)
     return (b - tf.sigmoid(logits)) * (f(b) - baseline)[..., None]
 
 
-@register(
-    title="Leave-one-out",
-    kind="gradient",
-    bias="unbiased",
-    evaluations="K",
-    derivative="",
-    noise="K",
-    reference="Salimans, Knowles 2014, arXiv:1401.1022",
-)
-def leave_one_out(f, logits, noise):
-    """REINFORCE with K samples, each one's baseline the others' mean loss. Unbiased; K evaluations.
+@register("Leave-one-out", "unbiased", "Salimans, Knowles 2014, arXiv:1401.1022", evaluations="K", noise="K")
+def leave_one_out(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
+    """Draw K samples and subtract from each one's loss the mean loss of the others.
 
-    g = (1/K) sum_k (b_k - p) (f(b_k) - mean of f(b_j) over j != k); since the sum over k of f(b_k) less
-    their mean is 0, that is sum_k b_k (f(b_k) - mean f) / (K - 1), and (f_1 - f_2) (b_1 - b_2) / 2 for
-    K = 2.
+    g = (1/K) sum_k (b_k - p) (f(b_k) - mean of f(b_j) over j != k). Since f(b_k) minus the mean of all f sums
+    to 0 over k, that is sum_k b_k (f(b_k) - mean f) / (K - 1), and (f_1 - f_2) (b_1 - b_2) / 2 for K = 2.
+    Requires K evaluations of f, no derivative; K uniforms per unit, noise [K, ..., H], K >= 2. Unbiased.
 
-    Args:
-        noise: [K, ..., H], K at least 2.
+    >>> u = tf.constant([[[0.3]], [[0.6]]])
+    >>> leave_one_out(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), u).numpy().tolist()
+    [[1.0]]
 
-    References: Salimans, Knowles 2014, arXiv:1401.1022; Kool, van Hoof, Welling 2019 (Buy 4 REINFORCE
-    samples, get a baseline for free); for a multi-sample bound, Mnih, Rezende 2016, arXiv:1602.06725.
+    See also: Kool, van Hoof, Welling 2019 (Buy 4 REINFORCE samples, get a baseline for free); for a
+    multi-sample bound, Mnih, Rezende 2016, arXiv:1602.06725.
     """
-    if noise.shape[0] < 2:
-        raise ValueError(f"leave_one_out: noise is for {noise.shape[0]} sample; expected at least 2")
     b = sample(logits, noise)  # K x ... x H
-    loss = f(b)
+    loss, count = f(b), tf.cast(tf.shape(b)[0], b.dtype)
     centred = loss - tf.reduce_mean(loss, axis=0)  # K x ...
-    return tf.reduce_sum(b * centred[..., None], axis=0) / (noise.shape[0] - 1)
+    return tf.reduce_sum(b * centred[..., None], axis=0) / (count - 1)

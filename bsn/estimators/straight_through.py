@@ -1,60 +1,51 @@
 """Straight-through estimators: sample forward, pretend a smooth function backward.
 
-All are samplers (see `bsn.estimators`), biased, evaluate f once, at b, and use its derivative there.
-The slope s is 1 unless given; shapes are as in `sample`.
+All are samplers (see `bsn.estimators`) and evaluate f once.
 """
 
-from bsn.backend import tf
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bsn.backend import Scalar, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
 
+__all__ = ["fires_only", "pass_through", "reinmax", "sigmoid", "sigmoid_adjusted"]
 
-def straight_through(logits, value, derivative):
-    """`value` forward, `derivative` in place of its derivative in the logits backward."""
+
+def straight_through(logits: Tensor, value: Tensor, derivative: Tensor) -> Tensor:
+    """Return `value`, with `derivative` in place of its derivative with respect to the logits."""
 
     @tf.custom_gradient
-    def unit(logits):
+    def unit(logits: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         del logits
         return value, lambda upstream: upstream * derivative
 
     return unit(logits)
 
 
-@register(
-    title="Sigmoid",
-    kind="sampler",
-    bias="biased, except where f is linear in each unit",
-    evaluations=1,
-    derivative="p",
-    noise=0,
-    reference="",
-)
-def sigmoid(logits, noise, slope=1.0):
-    """The deterministic unit p = sigmoid(s a), no sample: g = f'(p) s p (1 - p), exact for f(p).
+@register("Sigmoid", "biased, except where f is linear in each unit", "", derivative="p", noise=0)
+def sigmoid(logits: Tensor, noise: Tensor | None, slope: Scalar = 1.0) -> Tensor:
+    """Return the deterministic unit p = sigmoid(s a), no sample.
 
-    For E[f(b)] it is biased, except where f is linear in each unit. The noise is not used.
+    g = f'(p) s p (1 - p), the derivative of f(p).
+    Requires f' at p; no noise. Bias: 0 if f is linear in each unit.
+
+    >>> sigmoid(tf.constant([0.0]), noise=None).numpy().tolist()
+    [0.5]
     """
     del noise
     return tf.sigmoid(slope * logits)
 
 
-@register(
-    title="Pass-through",
-    kind="sampler",
-    bias="biased",
-    evaluations=1,
-    derivative="b",
-    noise=1,
-    reference="Bengio, Léonard, Courville 2013, arXiv:1308.3432",
-)
-def pass_through(logits, noise, slope=1.0):
-    """Straight-through estimator with the identity as derivative: g = f'(b).
+@register("Pass-through", "biased", "Bengio, Léonard, Courville 2013, arXiv:1308.3432", derivative="b")
+def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
+    """Sample, with the identity as derivative.
 
-    With a slope, only the forward pass uses it. Biased: even where f is linear, by 1 / (p (1 - p)).
+    g = f'(b); the slope acts in the forward pass alone.
+    Requires f' at b; one uniform per unit. Bias: if f is linear, g is 1 / (p (1 - p)) times too long.
 
-    Reference: Bengio, Léonard, Courville 2013, arXiv:1308.3432.
-
-    >>> import tensorflow as tf
     >>> a = tf.constant([0.0, 0.0])
     >>> with tf.GradientTape() as tape:
     ...     tape.watch(a)
@@ -67,70 +58,60 @@ def pass_through(logits, noise, slope=1.0):
 
 
 @register(
-    title="Sigmoid-adjusted",
-    kind="sampler",
-    bias="biased, except where f is linear in each unit",
-    evaluations=1,
+    "Sigmoid-adjusted",
+    "biased, except where f is linear in each unit",
+    "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
     derivative="b",
-    noise=1,
-    reference="Bengio, Léonard, Courville 2013, arXiv:1308.3432",
 )
-def sigmoid_adjusted(logits, noise, slope=1.0):
-    """Straight-through estimator with the sigmoid's derivative: g = f'(b) s p (1 - p).
+def sigmoid_adjusted(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
+    """Sample, with the sigmoid's derivative.
 
-    Biased, except where f is linear in each unit: in the mean p f'(1) + (1 - p) f'(0) stands in place of
-    f(1) - f(0). A slope that grows during training is *slope annealing*.
+    g = f'(b) s p (1 - p). A slope that grows during training is *slope annealing*.
+    Requires f' at b; one uniform per unit.
+    Bias: in expectation, p f'(1) + (1 - p) f'(0) replaces f(1) - f(0); 0 if f is linear in each unit.
 
-    References: Bengio, Léonard, Courville 2013, arXiv:1308.3432; for the slope (of a hard sigmoid),
-    Chung, Ahn, Bengio 2016, arXiv:1609.01704.
+    >>> sigmoid_adjusted(tf.zeros([2]), tf.constant([0.4, 0.6]), slope=2.0).numpy().tolist()
+    [1.0, 0.0]
+
+    See also, for the slope (of a hard sigmoid): Chung, Ahn, Bengio 2016, arXiv:1609.01704.
     """
     p = tf.sigmoid(slope * logits)
     return straight_through(logits, sample(logits, noise, slope), slope * p * (1 - p))
 
 
-@register(
-    title="Fires-only",
-    kind="sampler",
-    bias="biased",
-    evaluations=1,
-    derivative="b",
-    noise=1,
-    reference="R2RT 2016",
-)
-def fires_only(logits, noise, slope=1.0):
-    """Straight-through estimator that passes only where the unit fired: g = f'(b) b.
+@register("Fires-only", "biased", "R2RT 2016", derivative="b")
+def fires_only(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
+    """Sample, and pass the gradient only if the unit fired, as R2RT's code did before January 2017.
 
-    Biased: its mean is p f'(1). This is what R2RT's code computed before January 2017.
+    g = f'(b) b; the slope acts in the forward pass alone.
+    Requires f' at b; one uniform per unit. Bias: the expectation is p f'(1).
+
+    >>> fires_only(tf.zeros([2]), tf.constant([0.4, 0.6])).numpy().tolist()
+    [1.0, 0.0]
     """
     b = sample(logits, noise, slope)
     return straight_through(logits, b, b)
 
 
 @register(
-    title="ReinMax",
-    kind="sampler",
-    bias="biased, except where f is quadratic in each unit",
-    evaluations=1,
+    "ReinMax",
+    "biased, except where f is quadratic in each unit",
+    "Liu et al. 2023, arXiv:2304.08612",
     derivative="b",
-    noise=1,
-    reference="Liu et al. 2023, arXiv:2304.08612",
 )
-def reinmax(logits, noise, slope=1.0):
-    """ReinMax for binary units at temperature 1: ``g = f'(b) s |b - p| / 2``.
+def reinmax(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
+    """Sample, with half the distance from b to p as derivative: ReinMax at temperature 1.
 
-    In the mean (f'(0) + f'(1)) / 2 stands in place of f(1) - f(0), the trapezoidal rule: biased,
-    except where f is at most quadratic in each unit; of a cubic, by s p (1 - p) f''' / 12. The same as DARN's
-    estimator, a REINFORCE whose baseline f(b) + f'(b) (1/2 - b) extends f from b to 1/2.
+    ``g = f'(b) s |b - p| / 2``, which is also DARN's estimator, a REINFORCE whose baseline
+    f(b) + f'(b) (1/2 - b) extends f from b to 1/2.
+    Requires f' at b; one uniform per unit.
+    Bias: in expectation, (f'(0) + f'(1)) / 2 replaces f(1) - f(0), the trapezoidal rule; 0 if f is at most
+    quadratic in each unit, s p (1 - p) f''' / 12 if it is cubic.
 
-    References: Liu et al. 2023, arXiv:2304.08612; Gregor et al. 2014, arXiv:1310.8499.
+    >>> reinmax(tf.zeros([2]), tf.constant([0.4, 0.6])).numpy().tolist()
+    [1.0, 0.0]
 
-    >>> import tensorflow as tf
-    >>> a = tf.constant([0.0])
-    >>> with tf.GradientTape() as tape:  # of a square, whose derivative is 2 at b = 1
-    ...     tape.watch(a)
-    ...     loss = tf.reduce_sum(reinmax(a, noise=tf.constant([0.4])) ** 2)
-    >>> tape.gradient(loss, a).numpy().tolist()
-    [0.5]
+    See also, for DARN: Gregor et al. 2014, arXiv:1310.8499.
     """
     b = sample(logits, noise, slope)
     return straight_through(logits, b, slope * tf.abs(b - tf.sigmoid(slope * logits)) / 2)

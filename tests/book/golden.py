@@ -1,6 +1,6 @@
-"""The golden nets: small ones whose stored curves a change of the training semantics must not pass by.
+"""The golden nets: small ones whose stored curves tell when the training semantics change.
 
-`python tests/golden.py` stores their curves anew, once `bookkit.record.SEMANTICS` has been raised.
+`python tests/book/golden.py` stores their curves again, once `bookkit.record.SEMANTICS` has been raised.
 """
 
 import json
@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 from bookkit import data, record, runs
+from bookkit.settings import Settings
 from bsn import Spec
 
 PATH = pathlib.Path(__file__).with_name("golden.json")
@@ -30,8 +31,8 @@ def curves(**changed):
     digits = data.load("digits")
     common = dict(hidden=(20,), seed=11, epochs=2, steps_per_epoch=151)
     specs = [Spec(**{**common, **fields, **changed}) for fields in NETS]
-    kept = {made["key"]: made["value"] for made in runs.train(specs, digits)}
-    return [kept[record.key(spec, digits.checksum)] for spec in specs]
+    values = {row["key"]: row["value"] for row in runs.train(specs, digits, Settings(record=None, threads=2))}
+    return [values[record.key(spec, digits.checksum)] for spec in specs]
 
 
 def differ(stored, trained):
@@ -45,7 +46,7 @@ def store():
     if PATH.exists():
         stored = json.loads(PATH.read_text())
         if stored["semantics"] == record.SEMANTICS and differ(stored["curves"], trained):
-            sys.exit("golden: the curves have changed; raise SEMANTICS in bsn/record.py first")
+            sys.exit("golden: the curves have changed; raise SEMANTICS in bookkit/record.py first")
     rounded = [[round(value, 6) for value in values] for values in trained]
     PATH.write_text(json.dumps({"semantics": record.SEMANTICS, "curves": rounded}, indent=0) + "\n")
 

@@ -28,17 +28,21 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
         x: [B, D]; y: one-hot [B, C]; noise: for each hidden layer [B, H].
 
     Returns:
-        New parameters, new moments, losses [B], accuracy.
+        New parameters, new moments, losses [B], which predictions are right [B], and margins [B]: how far an
+        example is from having another sample or prediction.
     """
-    outputs, logits = [x], []
+    outputs, logits, margins = [x], [], np.full(len(x), np.inf)
     for (weight, bias), u in zip(parameters, noise):
         a = outputs[-1] @ weight + bias
         p = sigmoid(slope * a)
         logits.append(a)
         b = (u < p).astype(float)
         outputs.append({"sigmoid": p, "concrete": relaxed(slope * a, u)}.get(estimator, b))
+        if estimator not in ("sigmoid", "concrete"):
+            margins = np.minimum(margins, np.abs(u - p).min(1))
     weight, bias = parameters[-1]
     z = outputs[-1] @ weight + bias
+    margins = np.minimum(margins, np.ptp(np.sort(z)[:, -2:], 1))
     q = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     losses = -(y * np.log(q)).mean(1)
 
@@ -80,4 +84,4 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
             d = d * DECAY + (1 - DECAY) * (score**2).mean(0)
             new_moments[hidden] = (n, d)
             upstream = score * (losses[:, None] - n / (d + FLOOR))
-    return new, new_moments, losses, (z.argmax(1) == y.argmax(1)).mean()
+    return new, new_moments, losses, z.argmax(1) == y.argmax(1), margins

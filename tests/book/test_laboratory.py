@@ -1,11 +1,13 @@
 """The gradient laboratory: exact where it says so, within standard errors elsewhere, against closed forms."""
 
+import dataclasses
+
 import numpy as np
 import oracle
 import pandas as pd
 import pytest
 
-from bookkit import statistics
+from bookkit import data, statistics
 from bookkit.parameters import check
 from bookkit.studies.laboratory import caller, findings, measuring, settings
 from bookkit.studies.laboratory.rules import moments, rule
@@ -29,7 +31,7 @@ def quadratics():
 
 @pytest.fixture(scope="module")
 def net():
-    return settings.nets([1, 2], 4, "digits", [0, 200], 0.3)
+    return settings.nets([1, 2], 4, data.load("digits"), [0, 200], 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,9 @@ def test_a_wrong_gradient_is_caught(monkeypatch, quadratics, net):
     """By its bias, whether the mean is exact or drawn."""
     for name, setting in (("reinforce", quadratics), ("leave-one-out", net)):
         entry = ESTIMATORS[name]
-        wrong = entry._replace(function=lambda f, a, u, entry=entry: 0.7 * entry.function(f, a, u))
+        wrong = dataclasses.replace(
+            entry, function=lambda f, a, u, entry=entry: 0.7 * entry.function(f, a, u)
+        )
         monkeypatch.setitem(ESTIMATORS, name, wrong)
         found = measuring.measure(name, setting, 3000)
         assert (found.bias > 0.2).all() and (found.bias > 3 * found.bias_error).all()
@@ -123,7 +127,7 @@ def test_exact_moments_of_several_units_agree_with_the_oracle(quadratics):
 
 def test_the_gram_matrix_measures_the_weights_gradients(net):
     """Against gradients of the weights and biases themselves, made of the images."""
-    part = settings.training.load_part(settings.load("digits"), "train")
+    part = settings.curves.load_part(data.load("digits"), "train")
     inputs = np.c_[part.source.parts["train"][0][:50], np.ones(50)].astype(float)
     a, b = np.random.default_rng(0).normal(size=(2, *net.logits.shape))
     weights = [np.einsum("ed,peh->pdh", inputs, one) for one in (a, b)]
@@ -148,7 +152,7 @@ def test_the_nets_loss_and_gradient(net):
 
 def test_a_net_is_trained_as_bsn_run_trains(net):
     """Its hidden units' weights are those of the same seed's net, and training has moved them."""
-    part = settings.training.load_part(settings.load("digits"), "train")
+    part = settings.curves.load_part(data.load("digits"), "train")
     images = part.source.parts["train"][0][:50].astype(float)
     (weights, bias), _ = settings.network.initial_parameters(1, [64, 4, 10])
     np.testing.assert_allclose(net.logits[0], images @ weights.astype(float) + bias, atol=1e-5)

@@ -7,13 +7,13 @@ import pytest
 import reference
 
 from bookkit import parameters
-from bookkit.compiled import network, sparse, units
+from bookkit.compiled import network, sparse, steps, units
 from bsn import estimators
 from bsn.backend import tf
 from bsn.estimators import score_function
 
 HIDDEN, INPUTS, CLASSES, BATCH = (6, 5), 8, 10, 7
-WIDTHS = np.array([*HIDDEN, CLASSES])
+WIDTHS = [*HIDDEN, CLASSES]
 ONE_PASS = parameters.SAMPLERS + parameters.SCORED  # the others: test_steps.py
 
 
@@ -25,36 +25,40 @@ def problem(seed=0):
     return x, y, noise
 
 
-def unstacked(first, upper, net):
+def unstacked(nets, net):
     """One net's [(W, b), ...] from the arrays of all."""
-    arrays, at, width = [first[:, net * HIDDEN[0] : (net + 1) * HIDDEN[0]]], 0, INPUTS
-    for layer, out in enumerate(WIDTHS):
+    arrays, at, width = [nets.first[:, net * HIDDEN[0] : (net + 1) * HIDDEN[0]]], 0, INPUTS
+    for layer, out in enumerate(nets.widths):
         for shape in [(out,)] if layer == 0 else [(width, out), (out,)]:
             size = int(np.prod(shape))
-            arrays.append(upper[net, at : at + size].reshape(shape))
+            arrays.append(nets.upper[net, at : at + size].reshape(shape))
             at += size
         width = out
-    assert at == upper.shape[1]
+    assert at == nets.upper.shape[1]
     return list(zip(arrays[::2], arrays[1::2]))
 
 
-def train(first, upper, moments, x, y, noise, slopes, rates, estimator, stable=False):
-    """`network.train` on the same images again and again; changes its arguments."""
-    diverged, batch = np.full(len(upper), -1), np.arange(len(x), dtype=np.int32)
+def options(estimator, rates=(1.0,), slopes=(1.0,), stable=False, stochastic=True):
+    flags = np.full(len(rates), stochastic)
+    return network.Options(units.CODES[estimator], stable, np.float32(rates), np.float32(slopes), flags)
+
+
+def examples(x, y):
+    return network.Examples(sparse.rows(np.float32(x)), y.argmax(1).astype(np.int32))
+
+
+def train(nets, x, y, noise, *settings):
+    """Do `network.train` on the same images again and again, with `options(*settings)`."""
+    order = np.stack([np.arange(len(x), dtype=np.int32)] * len(noise))
     stacked = np.float32([np.concatenate(u, axis=1) for u in noise])
-    summed = network.train(
-        first, upper, moments, diverged, sparse.rows(np.float32(x)), y.argmax(1).astype(np.int32),
-        np.stack([batch] * len(noise)), stacked, np.float32(slopes), np.full(len(upper), True),
-        np.float32(rates), units.CODES[estimator], stable, WIDTHS, 0,
-    )  # fmt: skip
-    return summed, diverged
+    return network.train(nets, options(*settings), examples(x, y), order, stacked, 0)
 
 
 @pytest.mark.parametrize("stable", [False, True])
 @pytest.mark.parametrize("estimator", ONE_PASS)
-def test_three_training_steps_of_two_nets_against_numpy(estimator, stable):
+def test_three_training_steps_of_two_nets_against_numpy(estimator, stable, seed_offset):
     """Two hidden layers, the moving averages included; rates and slopes differ between the nets."""
-    x, y, noise = problem()
+    x, y, noise = problem(seed_offset)
     rates = [0.3, 0.05]
     # the slope is one of the straight-through estimators
     slopes = [1.0, 2.0] if estimator in parameters.SAMPLERS else [1.0, 1.0]
@@ -63,32 +67,31 @@ def test_three_training_steps_of_two_nets_against_numpy(estimator, stable):
     start = [kept.get(estimator, lambda w: ())(w) for w in HIDDEN]
     states = [([(np.float64(w), np.float64(b)) for w, b in net], start) for net in nets]
 
-    first, upper = network.side_by_side(nets)
-    moments = network.initial_moments(2, sum(HIDDEN))
+    nets = network.side_by_side(nets)
     expected_sum = np.zeros(2)
-    summed, diverged = train(first, upper, moments, x, y, noise, slopes, rates, estimator, stable)
+    summed = train(nets, x, y, noise, estimator, rates, slopes, stable)
     for u in noise:
         for i in range(2):
-            *states[i], _, right = reference.train_step(*states[i], x, y, u, slopes[i], rates[i], estimator)
-            expected_sum[i] += right
+            *states[i], _, right, _ = reference.train_step(*states[i], x, y, u, slopes[i], rates[i], estimator)
+            expected_sum[i] += right.mean()
     np.testing.assert_allclose(summed, expected_sum, rtol=1e-12)
-    assert list(diverged) == [-1, -1]
+    assert list(nets.diverged) == [-1, -1]
     for i in range(2):
-        for trained, expected in zip(unstacked(first, upper, i), states[i][0]):
+        for trained, expected in zip(unstacked(nets, i), states[i][0]):
             for one, other in zip(trained, expected):
                 np.testing.assert_allclose(one, other, atol=3e-7)
         if estimator == "variance-adjusted":
             expected = np.concatenate([np.stack(pair) for pair in states[i][1]], axis=1)
-            np.testing.assert_allclose(moments[i], expected, atol=3e-7)
+            np.testing.assert_allclose(nets.moments[i], expected, atol=3e-7)
         if estimator == "moving-average":
             expected = [mean for (mean,) in states[i][1]]
-            np.testing.assert_allclose(moments[i][0, [0, HIDDEN[0]]], expected, atol=3e-7)
+            np.testing.assert_allclose(nets.moments[i][0, [0, HIDDEN[0]]], expected, atol=3e-7)
 
 
 @pytest.mark.parametrize("estimator", ONE_PASS)
-def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
+def test_a_step_against_the_estimators_and_automatic_differentiation(estimator, seed_offset):
     """The kernels repeat the formulas of `bsn.estimators`; here they are held to them."""
-    x, y, noise = problem(2)
+    x, y, noise = problem(2 + seed_offset)
     entry = estimators.ESTIMATORS[estimator]
     sampled = entry.kind == "sampler"
 
@@ -102,8 +105,8 @@ def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
 
     slope = 1.7 if sampled else 1.0
     net = network.initial_parameters(6, [INPUTS, *WIDTHS])
-    first, upper = network.side_by_side([net])
-    train(first, upper, network.initial_moments(1, sum(HIDDEN)), x, y, noise[:1], [slope], [1.0], estimator)
+    trained_nets = network.side_by_side([net])
+    train(trained_nets, x, y, noise[:1], estimator, [1.0], [slope])
 
     variables = [[tf.constant(array) for array in pair] for pair in net]
     with tf.GradientTape() as tape:
@@ -121,7 +124,7 @@ def test_a_step_against_the_estimators_and_automatic_differentiation(estimator):
                 g, _ = estimators.gradient(estimator, lambda b: losses, tf.stop_gradient(a), u)
                 objective += tf.reduce_sum(tf.stop_gradient(g) * a)
     for trained, before, gradient in zip(
-        unstacked(first, upper, 0), net, tape.gradient(objective, variables)
+        unstacked(trained_nets, 0), net, tape.gradient(objective, variables)
     ):
         for one, other, g in zip(trained, before, gradient):
             np.testing.assert_allclose(other - one, g, atol=1e-6)
@@ -134,12 +137,9 @@ def test_saturated_units_pass_no_gradient(estimator):
     noise = np.float32([0, 2**-24, 1e-3, 0.5, 1 - 2**-24])
     logits, u = (grid.ravel() for grid in np.meshgrid(ends, noise))
     p, h, upstream = logits.copy()[None], np.empty((1, len(u)), np.float32), np.ones((1, len(u)), np.float32)
-    code = units.CODES[estimator]
-    units.fire(p[0], np.zeros_like(u), u, np.float32(1), True, code, h[0])
-    moments = np.empty((2, 0), np.float32)
-    units.through_units(
-        code, upstream, np.float32(1), True, u[None], p, h, np.zeros(1, np.float32), moments, 0
-    )
+    unit, moments = units.Unit(units.CODES[estimator], np.float32(1), True), np.empty((2, 0), np.float32)
+    units.fire(p[0], np.zeros_like(u), u, unit, h[0])
+    units.through_units(unit, upstream, u[None], p, h, np.zeros(1, np.float32), moments, 0)
     assert ((0 <= h) & (h <= 1)).all()
     assert ((0 <= upstream) & (upstream <= 0.5)).all()
     if estimator != "concrete":
@@ -149,14 +149,28 @@ def test_saturated_units_pass_no_gradient(estimator):
     assert (upstream[0, far] < 1e-6).all()
 
 
+@pytest.mark.parametrize("code", [-1, len(units.CODES)])
+def test_a_code_that_no_estimator_has_is_an_error(code):
+    x, y, noise = problem()
+    nets = network.side_by_side([network.initial_parameters(6, [INPUTS, *WIDTHS])])
+    u, order = np.float32(np.hstack(noise[0])), np.arange(BATCH, dtype=np.int32)[None]
+    given = options("sigmoid")._replace(estimator=code), examples(x, y)
+    with pytest.raises(ValueError, match="no estimator has this code"):
+        network.accuracy(nets, *given, u)
+    with pytest.raises(ValueError, match="no estimator of several passes has this code"):
+        steps.train(nets, *given, order, u[None], u[None], 0)
+    p, unit = np.zeros((1, 1), np.float32), units.Unit(code, np.float32(1), True)
+    with pytest.raises(ValueError, match="no estimator of one pass has this code"):
+        units.through_units(unit, p, p, p, p, p[0], np.empty((2, 0), np.float32), 0)
+
+
 def test_relaxed_training_shows_in_the_evaluation_as_samples():
     x, y, noise = problem(4)
-    first, upper = network.side_by_side([network.initial_parameters(6, [INPUTS, *WIDTHS])])
-    images, labels, u = sparse.rows(np.float32(x)), np.int32(y.argmax(1)), np.float32(np.hstack(noise[0]))
+    nets = network.side_by_side([network.initial_parameters(6, [INPUTS, *WIDTHS])])
+    u = np.float32(np.hstack(noise[0]))
 
     def accuracy(name, stochastic):
-        code, settings = units.CODES[name], (np.ones(1, np.float32), np.full(1, stochastic))
-        return network.accuracy(first, upper, images, labels, u, *settings, code, WIDTHS)[0]
+        return network.accuracy(nets, options(name, stochastic=stochastic), examples(x, y), u)[0]
 
     for stochastic in (True, False):
         assert accuracy("concrete", stochastic) == accuracy("sigmoid-adjusted", stochastic)
@@ -170,9 +184,9 @@ def test_constants_repeated_to_spare_tensorflow():
     assert units.FLOOR == np.float32(score_function.FLOOR)
 
 
-def test_the_reference_gradient_by_finite_differences():
+def test_the_reference_gradient_by_finite_differences(seed_offset):
     """The reference itself: the sigmoid net's step is the loss's numerical gradient."""
-    x, y, noise = problem(1)
+    x, y, noise = problem(1 + seed_offset)
     net = [(np.float64(w), np.float64(b)) for w, b in network.initial_parameters(5, [INPUTS, *WIDTHS])]
 
     def total(net):
@@ -237,7 +251,7 @@ def test_both_losses_against_automatic_differentiation(stable):
         np.testing.assert_allclose(gradient, tape.gradient(expected, logits), atol=1e-7)
 
 
-def test_nan_answers_class_zero_and_ties_the_first():
+def test_nan_predicts_class_zero_and_ties_the_first():
     q = np.empty(4, np.float32)
     for logits, answer in [
         ([1, 1, np.nan, 1], 0),  # one NaN spoils its row's softmax
@@ -248,7 +262,7 @@ def test_nan_answers_class_zero_and_ties_the_first():
         ([1, 5, 1, 6], 3),
     ]:
         network.softmax(np.float32(logits), q)
-        assert network.best(q) == answer, logits
+        assert network.predict(q) == answer, logits
 
 
 def test_initial_values_are_glorot_uniform_biases_too():

@@ -13,8 +13,8 @@ def images(density, count=23, pixels=40, seed=0):
 
 @pytest.mark.parametrize("width", [1, 3, 100, sparse.TILE, sparse.TILE + 1, 3 * sparse.TILE])
 @pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
-def test_both_products_against_dense_ones(density, width):
-    x = images(density)
+def test_both_products_against_dense_ones(density, width, seed_offset):
+    x = images(density, seed=seed_offset)
     x[3], x[:, 5], x[-1] = 0, 0, 0  # a black image, an unused pixel, a black last image
     rng = np.random.default_rng(1)
     weights = rng.normal(size=(x.shape[1], width)).astype(np.float32)

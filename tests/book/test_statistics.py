@@ -76,7 +76,7 @@ def test_number_verdicts():
     ],
 )
 def test_claim_verdicts(effects, low, high, verdict):
-    assert statistics.claim_verdict(effects, low, high, 0.95) == verdict
+    assert statistics.region_verdict(*statistics.mean_interval(effects), low, high) == verdict
 
 
 def test_all_claims_together_are_seldom_decided_wrongly():
@@ -86,8 +86,8 @@ def test_all_claims_together_are_seldom_decided_wrongly():
     books = 400
     wrong = 0
     for _ in range(books):
-        effects = rng.normal(0, 0.002, (len(CLAIMS), 10))
-        wrong += any(statistics.claim_verdict(row, 0, np.inf, level) != UNDECIDED for row in effects)
+        interval = statistics.mean_interval(rng.normal(0, 0.002, (10, len(CLAIMS))), level)
+        wrong += any(statistics.region_verdict(*interval, 0, np.inf) != UNDECIDED)
     assert wrong / books < 0.05 + 4 * np.sqrt(0.05 * 0.95 / books)
 
 
@@ -136,13 +136,12 @@ def made_up(values, measure="final"):
 def test_claims_are_paired_by_seed():
     """A difference that is the same at each seed counts, however much they differ; a lone seed doesn't."""
     found = made_up({("0", "A"): {1: 0.5, 2: 0.7, 3: 0.9, 4: 0.1}, ("0", "B"): {3: 0.89, 2: 0.69, 1: 0.49}})
-    effects = (
-        statistics._values(found, "0: A", "final") - statistics._values(found, "0: B", "final")
-    ).dropna()
+    effects = statistics._effects(found, {"measure": "final", "a": "0: A", "b": "0: B"})
     assert list(effects.index) == [1, 2, 3] and effects.to_numpy() == pytest.approx([0.01] * 3)
-    assert statistics._values(found, "0.2", "final") == 0.2
+    effects = statistics._effects(found, {"measure": "final", "a": "0: A", "b": 0.2})
+    assert effects.to_numpy() == pytest.approx([0.3, 0.5, 0.7, -0.1])
     with pytest.raises(InputError, match="the record has no net '0: C'"):
-        statistics._values(found, "0: C", "final")
+        statistics._effects(found, {"measure": "final", "a": "0: A", "b": "0: C"})
 
 
 def test_the_second_seeds_contradict_nothing():
@@ -201,23 +200,23 @@ def test_confirming_takes_other_seeds_and_keeps_the_outcome(tmp_path, monkeypatc
         seed + 100: [{**made, "seed": seed + 100} for made in rows if made["seed"] == seed]
         for seed in range(1, 11)
     }
-    monkeypatch.setattr(experiments, "complete", lambda: by_seed)
+    monkeypatch.setattr(experiments, "complete", lambda rows: by_seed)
     monkeypatch.setattr(statistics, "SECOND_SEEDS", tmp_path / "second.csv")
     monkeypatch.setattr(statistics, "ROOT", tmp_path)
-    lines = statistics.confirm().splitlines()
+    lines = statistics.confirm(rows).splitlines()
     assert (
         lines[0] == f"{22 + len(CLAIMS)} of {22 + len(CLAIMS)} verdicts are the same at the seeds 101 to 110"
     )
     assert len(lines) == 2 and not pd.concat(statistics.scorecard()).flips.any()
     before = (tmp_path / "second.csv").read_bytes()
-    monkeypatch.setattr(experiments, "complete", lambda: {101: by_seed[101]})
+    monkeypatch.setattr(experiments, "complete", lambda rows: {101: by_seed[101]})
     with pytest.raises(InputError, match="at 1 seeds that serve; expected at least 10 to confirm"):
-        statistics.confirm()
+        statistics.confirm(rows)
     assert (tmp_path / "second.csv").read_bytes() == before
-    monkeypatch.setattr(experiments, "complete", lambda: by_seed)
+    monkeypatch.setattr(experiments, "complete", lambda rows: by_seed)
     monkeypatch.setattr(statistics, "book_measures", unreadable)
     with pytest.raises(InputError, match="nothing to compare with"):
-        statistics.confirm()
+        statistics.confirm(rows)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from bookkit import data, record, statistics
 from bookkit.parameters import ARCHITECTURES, VAE_ESTIMATORS, check
+from bookkit.settings import Settings
 from bookkit.studies.vae import findings, model, runs, steps
 from bsn import InputError
 from bsn.backend import tf
@@ -181,7 +182,7 @@ def test_bound_is_below_the_likelihood_and_rises_with_the_samples():
 
 
 def test_images_are_drawn_once_and_batches_take_each_image_once():
-    parts = runs.binarised("digits")
+    parts = runs.binarised(data.load("digits"))
     images = data.load("digits").parts["train"][0]
     assert set(np.unique(parts["train"])) == {0, 1}
     assert (parts["train"][images == 0] == 0).all() and (parts["train"][images == 1] == 1).all()
@@ -196,9 +197,8 @@ def trained(tmp_path_factory):
     """Two estimators at two seeds on the digits, in a record of their own."""
     where = tmp_path_factory.mktemp("record")
     settings = [("linear", name, seed, 200) for seed in (1, 2) for name in ("arm", "disarm")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BSN_RECORD", str(where))
-        first, again = runs.train("digits", settings), runs.train("digits", settings)
+    environment = Settings(record=where, threads=2)
+    first, again = (runs.train(data.load("digits"), settings, environment) for _ in range(2))
     return where, settings, first, again
 
 
@@ -212,7 +212,7 @@ def test_a_build_with_nothing_changed_trains_nothing(trained):
 
 def test_the_same_in_this_process_and_paired(trained):
     rows = trained[2][0]
-    made = runs.train_one("digits", *trained[1][0])
+    made = runs.train_one(data.load("digits"), *trained[1][0])
     np.testing.assert_allclose(made["curve"], rows[0]["curve"], atol=1e-4)
     assert made["test_bound"] == pytest.approx(rows[0]["test_bound"], abs=1e-4)
     starts = [made["curve"][0] for made in rows]

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import open_context, wait_for_animations
 from playwright.sync_api import expect
 
 from bookkit.publish import book
@@ -17,7 +18,7 @@ def visit(browser, playground):
     contexts, wrong = [], []
 
     def open_page(hash="", theme="light", width=1280, url=playground, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context = open_context(browser, viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: request.url.startswith("file:") or wrong.append(request.url))
@@ -192,7 +193,7 @@ def serious(page, part=None):
 @pytest.mark.parametrize("hash", ["", "#e=concrete", "#e=reinforce&a=1"])
 def test_axe(visit, theme, width, hash):
     page = visit(hash, theme, width)
-    page.wait_for_timeout(300)  # the borders' colours fade
+    wait_for_animations(page)
     assert not serious(page)
 
 
@@ -245,7 +246,7 @@ def test_reduced_motion(visit):
 
 
 def test_without_javascript_the_page_says_so(browser, playground):
-    context = browser.new_context(java_script_enabled=False)
+    context = open_context(browser, java_script_enabled=False)
     page = context.new_page()
     page.goto(playground)
     assert "needs JavaScript" in page.inner_text("#playground")
@@ -270,7 +271,7 @@ def test_the_built_page(smoke, visit):
             page = visit("#a=1&e=concrete", theme, width, url)
             assert page.input_value("#pg-e") == "concrete" and page.locator("#playground svg").count() == 3
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            page.wait_for_timeout(300)
+            wait_for_animations(page)
             assert not serious(page, "#playground")
     text = json.dumps(page.inner_text("article"))
     assert "[?]" not in text and "Williams" in text

@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+from conftest import open_context
 from scipy import stats
 from scipy.special import expit
 
@@ -77,7 +78,7 @@ FEW = grid([-2.5, -0.7, 0, 1.3], [0.5, 2], [0.45, 0.9], [0.2, 1, 3])
 @pytest.fixture(scope="module")
 def script(browser, playground):
     """Calls a function of the page's script."""
-    page = browser.new_page()
+    page = open_context(browser).new_page()
     page.goto(playground)
     yield lambda body, argument=None: page.evaluate(
         f"argument => {{ const P = bsnPlayground; {body} }}", argument

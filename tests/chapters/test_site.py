@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import run_bsn
+from conftest import open_context, run_bsn
 from fontTools.ttLib import TTFont
 
 from bookkit.figures import theme as themes
@@ -28,7 +28,7 @@ class Visit:
     """A page in a browser, and what went wrong on it."""
 
     def __init__(self, browser, url, width=1280, theme="light"):
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        self.context = open_context(browser, viewport={"width": width, "height": 900}, color_scheme=theme)
         self.page = self.context.new_page()
         self.wrong, self.loaded = [], set()
         self.page.on("console", self._said)

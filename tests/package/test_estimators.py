@@ -1,8 +1,11 @@
 """The contract that all estimators share, and what the table says of each; the means are tested elsewhere."""
 
 import functools
+import inspect
 import itertools
 import re
+import subprocess
+import sys
 
 import numpy as np
 import oracle
@@ -10,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsn import estimators
+from bsn import InputError, estimators
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS, gradient, sample
 
@@ -202,9 +205,55 @@ def test_the_step_at_one_half_is_zero_as_round_half_even():
     assert sample(tf.zeros([1]), tf.constant([0.5])).numpy() == 0
 
 
-def test_leave_one_out_refuses_a_single_sample():
-    with pytest.raises(ValueError, match="expected at least 2"):
-        gradient("leave-one-out", lambda b: b[..., 0], tf.zeros([4, 2]), tf.zeros([1, 4, 2]))
+def wrong_shapes(name):
+    """Shapes of noise that broadcast with logits [2, 3] but are not what the registry says."""
+    entry = ESTIMATORS[name]
+    if entry.noise == 1:
+        return [(3,), (2, 1), (1, 2, 3), (4, 2, 3)] + [()] * (not entry.deterministic)
+    several = [(), (2, 3), (1, 2, 3), (2, 3, 3), (2, 1, 3), (2, 2, 1), (2, 2, 2, 3)]
+    return several + [(3, 2, 3)] * (entry.noise == 2) if entry.noise else []
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_noise_of_another_shape_is_refused_in_one_line(name):
+    """By name and by call, before anything is computed, and while tracing with AutoGraph or under XLA."""
+    logits, function = tf.zeros([2, 3]), ESTIMATORS[name].function
+
+    def f(b):
+        raise AssertionError("f was evaluated")
+
+    others = {"f": f, "mean": 0.0, "moments": 0.0, "baseline": 0.0, "surrogate": f}
+    others = {key: others[key] for key in inspect.signature(function).parameters if key in others}
+    calls = [functools.partial(gradient, name, f, logits, **options(name, logits))]
+    calls += [functools.partial(function, logits=logits, **others)]
+    calls += [tf.function(calls[0]), tf.function(calls[1], jit_compile=True)]
+    for shape, call in itertools.product(wrong_shapes(name), calls):
+        with pytest.raises(InputError, match=rf"^{name}: the noise's shape is \[.*\]; expected \["):
+            call(noise=tf.zeros(shape))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_shapes_not_known_when_tracing_are_left_to_the_call(name):
+    logits, f = tf.constant(np.random.default_rng(0).normal(size=(5, 3))), oracle.Cubic(0, 3)
+    noise = tf.constant(noise_for(name, logits.shape))
+    for shape in ([None] * noise.shape.rank, None):
+        signature = [tf.TensorSpec([None, 3], tf.float64), tf.TensorSpec(shape, tf.float64)]
+        traced = tf.function(
+            lambda a, u: gradient(name, f, a, u, **options(name, a))[0], input_signature=signature
+        )
+        expected, _ = gradient(name, f, logits, noise, **options(name, logits))
+        np.testing.assert_allclose(traced(logits, noise), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["reinforc", "sigmoid_adjusted", None, ["sigmoid"]])
+def test_an_unknown_name_is_one_line(name):
+    with pytest.raises(InputError, match="^estimator is .*; expected one of sigmoid, pass-through"):
+        gradient(name, lambda b: b[..., 0], tf.zeros([2, 3]), tf.zeros([2, 3]))
+
+
+def test_reading_the_registry_does_not_import_tensorflow():
+    program = "import sys, bsn; from bsn.estimators import ESTIMATORS; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_states_count_in_binary():

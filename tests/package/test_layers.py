@@ -4,24 +4,16 @@ import numpy as np
 import pytest
 
 from bsn import BinaryStochastic, InputError
-from bsn.backend import tf
+from bsn.backend import keras, tf
 from bsn.layers import SAMPLERS
-
-import keras  # isort: skip
 
 
 def test_fit_compiled_then_save_and_load(tmp_path):
-    model = keras.Sequential(
-        [
-            keras.layers.Input([4]),
-            keras.layers.Dense(32),
-            BinaryStochastic("sigmoid-adjusted", slope=2.0, eval_mode="deterministic", seed=1),
-            keras.layers.Dense(2, activation="softmax"),
-        ]
-    )
-    model.compile(
-        keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=True
-    )
+    unit = BinaryStochastic("sigmoid-adjusted", slope=2.0, eval_mode="deterministic", seed=1)
+    dense = [keras.layers.Dense(32), keras.layers.Dense(2, activation="softmax")]
+    model = keras.Sequential([keras.layers.Input([4]), dense[0], unit, dense[1]])
+    optimizer, loss = keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy"
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=True)
     x = np.random.default_rng(0).normal(size=(512, 4)).astype("float32")
     y = (x[:, 0] + x[:, 1] > 0).astype("int32")
     model.fit(x, y, epochs=15, verbose=0)
@@ -54,12 +46,13 @@ def test_gradient_is_the_estimators():
     np.testing.assert_allclose(tape.gradient(total, a), 2 * p * (1 - p) * [[3.0, 5.0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_of_one_uniform_is_an_activation(name):
-    a = tf.fill([500, 2], 0.3)
+def test_every_sampler_of_one_uniform_is_an_activation(name, dtype):
+    a = tf.fill([500, 2], tf.constant(0.3, dtype))
     with tf.GradientTape() as tape:
         tape.watch(a)
-        out = BinaryStochastic(name, seed=0)(a, training=True)
+        out = BinaryStochastic(name, seed=0, dtype=dtype)(a, training=True)
         total = tf.reduce_sum(out**2)
     assert 0.4 < out.numpy().mean() < 0.75 and out.dtype == a.dtype
     assert (tape.gradient(total, a).numpy() >= 0).all()

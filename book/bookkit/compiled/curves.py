@@ -1,8 +1,10 @@
 """Learning curves of nets that train side by side in one thread."""
 
+from __future__ import annotations
+
 import functools
 import time
-import typing
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,31 +12,26 @@ from bookkit import record
 from bookkit.compiled import network, sparse, steps, units
 from bookkit.data import Data
 from bookkit.parameters import SEVERAL_PASSES
-from bsn.spec import BATCH_SIZE, RECORD_EVERY
+from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
+
+Point = tuple[int, int, str, np.ndarray]  # epochs completed, steps, metric, values [R]
 
 # Philox streams under a net's seed from here on; those below are the layers' initial values
 SHUFFLING = 1 << 32
 TRAINING, RECORD, EPOCH, SECOND = range(4)  # uses of noise; the last is of another sample
 
 
-class Part(typing.NamedTuple):
-    images: sparse.Rows
-    labels: np.ndarray
-    pixels: int
-    source: Data
-
-
 @functools.lru_cache(maxsize=6)
-def load_part(data, part):
+def load_part(data: Data, part: str) -> network.Examples:
+    """Return a part of the data as the compiled training reads it."""
     images, labels = data.parts[part]
-    return Part(sparse.rows(images), labels, images.shape[1], data)
+    return network.Examples(sparse.rows(images), labels)
 
 
-def train_together(specs, data, advance):
+def train_together(specs: Sequence[Spec], data: Data, advance: Callable[[int], None]) -> list[record.Row]:
     """Train nets of one batch key, side by side, in this thread.
 
     Args:
-        specs: the nets'; data: their `bookkit.data.Data`.
         advance: called with each number of net-steps just done; what it raises ends the training.
 
     Returns:
@@ -49,55 +46,49 @@ def train_together(specs, data, advance):
     ]
 
 
-def _learning_curves(specs, data, advance):
-    """The points of nets of one batch key, (epochs completed, steps, metric, values [R]); diverged [R]."""
-    common, nets = specs[0], len(specs)
+def _learning_curves(
+    specs: Sequence[Spec], data: Data, advance: Callable[[int], None]
+) -> tuple[list[Point], np.ndarray]:
+    """Return the points of nets of one batch key, and the steps that diverged, [R]."""
+    common, count = specs[0], len(specs)
     trained, evaluated = (load_part(data, part) for part in (common.train_on, common.evaluate_on))
-    widths = np.array([*common.hidden, data.classes])
-    first, upper = network.side_by_side(
-        [network.initial_parameters(common.seed, [trained.pixels, *widths], common.zero_biases)] * nets
-    )
-    moments = network.initial_moments(nets, sum(common.hidden))
-    diverged = np.full(nets, -1)
+    widths = [data.parts[common.train_on][0].shape[1], *common.hidden, data.classes]
+    nets = network.side_by_side([network.initial_parameters(common.seed, widths, common.zero_biases)] * count)
     order = shuffled_batches(common.seed, len(trained.labels), common.epochs * common.steps_per_epoch)
-    estimator = units.CODES[common.estimator]
-    learning_rate = np.array([spec.learning_rate for spec in specs], np.float32)
-    train_stochastic = np.array([spec.train_mode == "stochastic" for spec in specs])
-    eval_stochastic = np.array([spec.eval_mode == "stochastic" for spec in specs])
     rates = np.array([spec.slope_rate for spec in specs])
-    in_training = np.array([spec.slope_in_training for spec in specs])
-    in_evaluation = np.array([spec.slope_in_evaluation for spec in specs])
-    points = []
+    points: list[Point] = []
 
-    # reused: memory asked for and given back at each record slows down both threads
+    def options(epoch: int, annealed: list[bool], modes: list[str]) -> network.Options:
+        return network.Options(
+            units.CODES[common.estimator],
+            common.stable_loss,
+            np.array([spec.learning_rate for spec in specs], np.float32),
+            np.where(annealed, rates**epoch, 1).astype(np.float32),
+            np.array([mode == "stochastic" for mode in modes]),
+        )
+
+    # reused: memory allocated and freed at each record slows down both threads
     hidden = sum(common.hidden)
     noise = np.empty([RECORD_EVERY + 1, BATCH_SIZE, hidden], np.float32)
     second = np.empty_like(noise if common.estimator == "leave-one-out" else noise[:0])
     eval_noise = np.empty([len(evaluated.labels), hidden], np.float32)
 
-    def train(start, end, epoch):
-        slope = np.where(in_training, rates**epoch, 1).astype(np.float32)
+    def train(start: int, end: int, epoch: int) -> np.ndarray:
+        how = options(epoch, [spec.slope_in_training for spec in specs], [spec.train_mode for spec in specs])
         drawn = uniform_noise(common.seed, start, TRAINING, noise[: end - start])
+        given = nets, how, trained, order[start:end], drawn
         if common.estimator in SEVERAL_PASSES:
             other = uniform_noise(common.seed, start, SECOND, second[: end - start])
-            summed = steps.train(
-                first, upper, diverged, trained.images, trained.labels, order[start:end], drawn, other,
-                learning_rate, estimator, common.stable_loss, widths, start,
-            )  # fmt: skip
+            summed = steps.train(*given, other, start)
         else:
-            summed = network.train(
-                first, upper, moments, diverged, trained.images, trained.labels, order[start:end], drawn,
-                slope, train_stochastic, learning_rate, estimator, common.stable_loss, widths, start,
-            )  # fmt: skip
-        advance(nets * (end - start))
+            summed = network.train(*given, start)
+        advance(count * (end - start))
         return summed
 
-    def evaluate(epoch, step, kind):
-        slope = np.where(in_evaluation, rates**epoch, 1).astype(np.float32)
-        drawn = uniform_noise(common.seed, step, kind, eval_noise)
-        return network.accuracy(
-            first, upper, evaluated.images, evaluated.labels, drawn, slope, eval_stochastic, estimator, widths
-        )
+    def evaluate(epoch: int, step: int, use: int) -> np.ndarray:
+        how = options(epoch, [spec.slope_in_evaluation for spec in specs], [spec.eval_mode for spec in specs])
+        drawn = uniform_noise(common.seed, step, use, eval_noise)
+        return network.accuracy(nets, how, evaluated, drawn)
 
     points.append((0, 0, "epoch", evaluate(0, 0, EPOCH)))
     step = 0
@@ -112,11 +103,11 @@ def _learning_curves(specs, data, advance):
             train(step, end, epoch)
         step = end
         points.append((epoch + 1, step, "epoch", evaluate(epoch + 1, step, EPOCH)))
-    return points, diverged
+    return points, nets.diverged
 
 
-def shuffled_batches(seed, examples, steps):
-    """Indices [steps, 50]: the data shuffled, walked through once, shuffled again, and so on.
+def shuffled_batches(seed: int, examples: int, steps: int) -> np.ndarray:
+    """Return indices [steps, 50]: the data shuffled, walked through once, shuffled again, and so on.
 
     A batch may straddle two passes, as in the reader of the old TensorFlow tutorial.
     """
@@ -125,11 +116,11 @@ def shuffled_batches(seed, examples, steps):
     return order[: steps * BATCH_SIZE].reshape(steps, BATCH_SIZE).astype(np.int32)
 
 
-def uniform_noise(seed, step, kind, out):
-    """Fill `out` with noise, uniform on [0, 1): that of a seed, of a step, and of what it is for."""
-    bits = np.random.SFC64(np.random.SeedSequence([seed, step, kind]))  # the fastest there is
+def uniform_noise(seed: int, step: int, use: int, out: np.ndarray) -> np.ndarray:
+    """Fill `out` with the noise of a seed, a step and a use, uniform on [0, 1), and return it."""
+    bits = np.random.SFC64(np.random.SeedSequence([seed, step, use]))  # the fastest there is
     return np.random.Generator(bits).random(out=out, dtype=np.float32)
 
 
-def _random(seed, stream):
+def _random(seed: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, stream]))

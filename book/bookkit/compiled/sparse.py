@@ -6,6 +6,8 @@ result does not depend on the other columns, to the last bit. Images are kept by
 product; a mini-batch is turned to columns (CSC) for the gradient.
 """
 
+from __future__ import annotations
+
 import typing
 
 import numpy as np
@@ -36,8 +38,8 @@ class Columns(typing.NamedTuple):
 
 
 @compiled
-def rows(images):
-    """The images [N, D] as `Rows`."""
+def rows(images: np.ndarray) -> Rows:
+    """Turn images [N, D] into `Rows`."""
     start = np.zeros(len(images) + 1, np.int64)
     for i in range(len(images)):
         count = 0
@@ -57,8 +59,8 @@ def rows(images):
 
 
 @compiled
-def columns(chosen, images, pixels):
-    """The images numbered `chosen`, of `pixels` pixels, as `Columns`."""
+def columns(chosen: np.ndarray, images: Rows, pixels: int) -> Columns:
+    """Turn the images numbered `chosen`, of `pixels` pixels, into `Columns`."""
     start, place = np.zeros(pixels + 1, np.int64), np.zeros(pixels, np.int32)
     for image in chosen:
         for k in range(images.start[image], images.start[image + 1]):
@@ -77,8 +79,11 @@ def columns(chosen, images, pixels):
 
 
 @compiled
-def _add_rows(total, start, end, index, value, matrix, low, high):
-    """total += sum of value[k] * matrix[index[k], low:high] over k in start:end, `GROUP` at a time."""
+def _add_rows(
+    total: np.ndarray, start: int, end: int, index: np.ndarray, value: np.ndarray, matrix: np.ndarray,
+    low: int, high: int,
+) -> None:  # fmt: skip
+    """Add to total the sum of value[k] * matrix[index[k], low:high] over k in start:end, `GROUP` at a time."""
     for k in range(start, end, GROUP):
         # sliced in one go: of a slice of a slice Numba doesn't know that it is contiguous
         m0, m1 = matrix[index[k], low:high], matrix[index[k + 1], low:high]
@@ -95,8 +100,8 @@ def _add_rows(total, start, end, index, value, matrix, low, high):
 
 
 @compiled
-def product(chosen, images, weights, out):
-    """out[i] = image numbered chosen[i] times `weights` [D, C], for an `out` of [len(chosen), C]."""
+def product(chosen: np.ndarray, images: Rows, weights: np.ndarray, out: np.ndarray) -> None:
+    """Fill out[i] with the image numbered chosen[i] times `weights` [D, C]; out is [len(chosen), C]."""
     width = weights.shape[1]
     out[:] = 0
     for low in range(0, width, TILE):
@@ -107,8 +112,8 @@ def product(chosen, images, weights, out):
 
 
 @compiled
-def add_transposed_product(batch, delta, weights):
-    """weights += transpose(batch) times delta [B, C], for a batch as `Columns`."""
+def add_transposed_product(batch: Columns, delta: np.ndarray, weights: np.ndarray) -> None:
+    """Add to weights the transpose of a batch times delta [B, C]."""
     width = weights.shape[1]
     for low in range(0, width, TILE):
         high = min(low + TILE, width)

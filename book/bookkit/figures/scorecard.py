@@ -38,7 +38,7 @@ def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, s
     x = np.linspace(0.012, 0.985, len(numbers))
     _mark(axes, x, np.full(len(x), 1.8), numbers.verdict)
     hold = (claims.verdict == statistics.HOLDS).sum()
-    line = f"The {len(texts)} claims, a mark a reading: {hold} of {len(claims)} hold"
+    line = f"The {len(texts)} claims, one mark per reading: {hold} of {len(claims)} hold"
     axes.text(0, 3.6, line, weight="bold")
     row = 4.9
     for claim, lines in texts.items():

@@ -1,134 +1,119 @@
 """What moved between two builds: numbers in texts, tables and figures, and verdicts."""
 
+from __future__ import annotations
+
 import io
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import bs4
+import nbformat
 import pandas as pd
 
 from bookkit import statistics
 from bsn.errors import InputError
 
 VERDICTS = {statistics.AGREES, statistics.DIFFERS, statistics.HOLDS, statistics.FAILS, statistics.UNDECIDED}
-TIME = "time"  # so begins the name of a table's column of run times
+TIME = "time"  # a table's columns of run times begin with it
 GLUE = "application/papermill.record/"
 
 
-def diff(first, second):
+def diff(first: str, second: str) -> list[str]:
     """Compare two builds, number by number.
 
     Args:
-        first, second: folders of builds, as `_build`; each holds `executed/*.ipynb`.
+        first, second: folders of builds, such as `_build`; each holds `executed/*.ipynb`.
 
     Returns:
-        Lines, one for each thing that moved: a number in a text, a cell of a table, the values of a figure,
-        a chapter that only one build has. Verdicts that changed come first.
+        One line for each thing that moved: a number in a text, a cell of a table, the values of a figure, a
+        chapter that only one build has. Verdicts that changed come first.
 
     Raises:
         InputError: a folder without a build, or with a notebook that cannot be read.
     """
-    before, after = (results(folder) for folder in (first, second))
+    before, after = results(first), results(second)
     lines = []
-    for chapter in sorted({*before, *after}):
+    for chapter in sorted(before.keys() | after.keys()):
         if chapter not in before or chapter not in after:
             lines.append(f"{chapter}: only in {second if chapter in after else first}")
-            continue
-        lines += [f"{chapter}: {line}" for line in _chapter(before[chapter], after[chapter])]
+        else:
+            lines += [f"{chapter}: {line}" for line in _compare(before[chapter], after[chapter])]
     return sorted(lines, key=lambda line: not line.split(": ")[1].startswith("verdict "))
 
 
-def results(folder):
-    """chapter -> what it says: {("text", key): value, ("table", n): cells, ("figure", n): DataFrame}."""
-    import nbformat
+def results(folder: str) -> dict[str, dict[str, Any]]:
+    """Read a build: chapter -> name of a text, a table's cell or a figure -> its text, or the figure's data.
 
+    Raises:
+        InputError: see `diff`.
+    """
     try:
         paths = sorted((pathlib.Path(folder) / "executed").glob("*.ipynb"))
     except (OSError, ValueError):  # no name of a folder
         paths = []
     if not paths:
         raise InputError(f"diff: {folder} has no executed/*.ipynb; expected the folder of a build, as _build")
-    found = {}
+    chapters = {}
     for path in paths:
         try:
-            found[path.stem] = _said(nbformat.read(path, as_version=4))
-        except Exception:  # of many kinds, for what is malformed
+            chapters[path.stem] = dict(_results(nbformat.read(path, as_version=4)))
+        except Exception:  # nbformat, bs4 and pandas raise many kinds for what is malformed
             raise InputError(f"diff: {path} is not a notebook, or damaged") from None
-    return found
+    return chapters
 
 
-def _said(notebook):
-    said, tables, figures = {}, 0, 0
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            made = output.get("data", {})
-            for mime, value in made.items():
-                if mime.startswith(GLUE):
-                    said["text", output.metadata.scrapbook.name] = value
-            if "text/csv" in made:
-                figures += 1
-                said["figure", str(figures)] = pd.read_csv(io.StringIO(made["text/csv"]), dtype=str)
-            elif "<table" in made.get("text/html", ""):
-                tables += 1
-                said["table", str(tables)] = _cells(made["text/html"])
-    return said
+def _results(notebook: Any) -> Iterator[tuple[str, Any]]:
+    tables = figures = 0
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        data = output.get("data", {})
+        for mime, value in data.items():
+            if mime.startswith(GLUE):
+                text = value.get("text/plain", value) if isinstance(value, dict) else value
+                yield f"text {output.metadata.scrapbook.name}", str(text).strip("'")
+        if "text/csv" in data:
+            figures += 1
+            yield f"figure {figures}", pd.read_csv(io.StringIO(data["text/csv"]), dtype=str).fillna("")
+        elif "<table" in data.get("text/html", ""):
+            tables += 1
+            for cell, text in _cells(data["text/html"]):
+                yield f"table {tables}, {cell}", text
 
 
-def _cells(table):
-    """(row's name, column's name) -> the text of a cell."""
-    rows = [
-        [cell.get_text().strip() for cell in row.find_all(["th", "td"])]
-        for row in bs4.BeautifulSoup(table, "html.parser").find_all("tr")
-    ]
-    head, *body = rows
-    cells = {}
+def _cells(table: str) -> Iterator[tuple[str, str]]:
+    """Yield the row's and the column's name, and the text, of each cell."""
+    rows = bs4.BeautifulSoup(table, "html.parser").find_all("tr")
+    head, *body = ([cell.get_text().strip() for cell in row.find_all(["th", "td"])] for row in rows)
     for row in body:
         name = ", ".join(row[:2]) if head[0] in ("experiment", "claim") else row[0]
-        named = zip(head[-len(row) :], row)
-        cells |= {(name, column): cell for column, cell in named if not column.startswith(TIME)}
-    return cells
+        for column, text in zip(head[-len(row) :], row):
+            if not column.startswith(TIME):
+                yield f"{name}, {column}", text
 
 
-def _chapter(before, after):
-    for key in [*before, *(key for key in after if key not in before)]:
-        kind, name = key
-        if key not in before or key not in after:
-            yield f"{kind} {name} is only in the {'second' if key in after else 'first'}"
-        elif kind == "figure":
-            yield from _figure(name, before[key], after[key])
-        elif kind == "table":
-            old, new = before[key], after[key]
-            for cell in [*old, *(cell for cell in new if cell not in old)]:
-                if old.get(cell) != new.get(cell):
-                    yield _moved(
-                        f"table {name}, {cell[0]}, {cell[1]}", old.get(cell, "–"), new.get(cell, "–")
-                    )
-        elif before[key] != after[key]:
-            yield _moved(f"text {name}", _plain(before[key]), _plain(after[key]))
+def _compare(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys([*before, *after]):
+        old, new = before.get(name, "–"), after.get(name, "–")
+        if isinstance(old, str) and isinstance(new, str):
+            if old != new:
+                yield _moved(name, old, new)
+        elif not isinstance(old, pd.DataFrame) or not isinstance(new, pd.DataFrame):
+            yield f"{name} is only in the {'second' if name in after else 'first'}"
+        elif list(old.columns) != list(new.columns) or len(old) != len(new):
+            yield f"{name}: {_size(old)} -> {_size(new)}"
+        elif rows := int((old != new).any(axis=1).sum()):
+            gap = new.apply(pd.to_numeric, errors="coerce") - old.apply(pd.to_numeric, errors="coerce")
+            most = gap.abs().fillna(0).max(axis=None)
+            yield f"{name}: {rows} of {len(old)} rows moved, a number by {most:.4g} at most"
 
 
-def _plain(value):
-    return str(value.get("text/plain", value) if isinstance(value, dict) else value).strip("'")
+def _size(data: pd.DataFrame) -> str:
+    return f"{len(data)} rows of {', '.join(map(str, data.columns))}"
 
 
-def _moved(what, old, new):
-    kind = "verdict " if VERDICTS & {old, new} else ""
+def _moved(name: str, old: str, new: str) -> str:
+    verdict = "verdict " if VERDICTS & {old, new} else ""
     try:
-        return f"{kind}{what}: {old} -> {new} ({float(new) - float(old):+.4g})"
+        return f"{verdict}{name}: {old} -> {new} ({float(new) - float(old):+.4g})"
     except ValueError:
-        return f"{kind}{what}: {old} -> {new}"
-
-
-def _figure(name, old, new):
-    if list(old.columns) != list(new.columns) or len(old) != len(new):
-        yield f"figure {name}: {len(old)} rows of {', '.join(old)} -> {len(new)} rows of {', '.join(new)}"
-        return
-    differ = (old.fillna("") != new.fillna("")).to_numpy()
-    if not differ.any():
-        return
-    gaps = [
-        (pd.to_numeric(new[column], "coerce") - pd.to_numeric(old[column], "coerce")).abs().max()
-        for column in old
-    ]
-    most = max((gap for gap in gaps if gap == gap), default=0.0)
-    moved = differ.any(axis=1).sum()
-    yield f"figure {name}: {moved} of {len(old)} rows moved, a number by {most:.4g} at most"
+        return f"{verdict}{name}: {old} -> {new}"

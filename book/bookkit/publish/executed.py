@@ -1,106 +1,118 @@
 """Executed notebooks on disk: each says what determined it, and has a digest that tells damage and edits."""
 
+from __future__ import annotations
+
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from bookkit import data, environment, files, record
-from bookkit.paths import BOOK, BUILD, EXECUTED, RECORDS, ROOT, TABLES
+import nbformat
+
+from bookkit import environment, files, record
+from bookkit.paths import BOOK, BUILD, EXECUTED, RECORDS, ROOT
 from bookkit.progress import COST
 from bsn.errors import InputError
 
-READ = (".csv", ".parquet", ".json")  # files of the book that chapters read
 
-
-def path(name):
-    """Where a chapter's executed notebook lies."""
+def path(name: str) -> pathlib.Path:
+    """Return where a chapter's executed notebook lies."""
     return EXECUTED / f"{name}.ipynb"
 
 
-def write(name, notebook, **facts):
-    """Keep a notebook, with `facts` in its metadata.
+def write(name: str, notebook: nbformat.NotebookNode, facts: Mapping[str, Any]) -> None:
+    """Write a notebook with `facts` in its metadata.
 
     Raises:
         OSError: it cannot be written; the last one is as it was.
     """
-    import nbformat
-
-    notebook.metadata.bsn = facts
+    notebook.metadata.bsn = {**facts}
     notebook.metadata.bsn["digest"] = _digest(json.loads(nbformat.writes(notebook)))
     with files.replaced(path(name)) as file:
         file.write(nbformat.writes(notebook).encode())
 
 
-def read(name):
-    """A chapter's executed notebook, or None where there is none.
+def read(name: str) -> nbformat.NotebookNode | None:
+    """Return a chapter's executed notebook, if there is one.
 
     Raises:
         InputError: it is damaged, was changed after it was written, or comes from another program.
     """
-    import nbformat
-
     try:
         text = path(name).read_text()
-        made = json.loads(text)
-        whole = made["metadata"]["bsn"].pop("digest") == _digest(made)
+        content = json.loads(text)
+        intact = content["metadata"]["bsn"].pop("digest") == _digest(content)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        where = path(name).relative_to(BUILD.parent)
-        raise InputError(f"{where} is damaged, or was changed after the build wrote it; it is not used")
+        intact = False
+    if not intact:
+        raise InputError(
+            f"{path(name).relative_to(BUILD.parent)} is damaged, or was changed after the build wrote it; "
+            "it is not used"
+        )
     return nbformat.reads(text, as_version=4)
 
 
-def _digest(made):
-    return _hash(json.dumps(made, sort_keys=True).encode())
+def file_digests() -> dict[str, str]:
+    """Return the digest of each file that a chapter could use, by its path from the root of the checkout."""
+    paths = [path for folder in (ROOT / "bsn", BOOK) for path in sorted(folder.rglob("*"))]
+    return {
+        str(path.relative_to(ROOT)): _hash(path.read_bytes())
+        for path in paths
+        if path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & {*path.parts}
+    }
 
 
-def surroundings(dataset):
-    """What determines the result of every chapter, as digests."""
-    installed = sorted((one.name, one.version) for one in importlib.metadata.distributions())
+def used_files(
+    paths: Iterable[pathlib.Path], log: pathlib.Path, digests: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the files that a chapter used, with their digests.
+
+    Args:
+        paths: of files known to be used.
+        log: what `bookkit.publish.audit` wrote.
+        digests: see `file_digests`; from before the kernel's start, so that a file edited since is stale.
+    """
+    lines = log.read_text().splitlines() if log.exists() else []
+    sources = {str(path.relative_to(ROOT)) for path in paths}
+    sources |= {importlib.util.source_from_cache(line) if line.endswith(".pyc") else line for line in lines}
+    return {source: digests[source] for source in sorted(sources) if source in digests}
+
+
+def fingerprint(parameters: Mapping[str, Any], profile: str, checksum: str) -> dict[str, str]:
+    """Return what determines a chapter's result, its files apart: name -> value or digest.
+
+    Args:
+        parameters: those set in place of their defaults.
+        profile: a name in `bookkit.publish.book.PROFILES`.
+        checksum: of the data set.
+    """
+    texts = [value for value in parameters.values() if isinstance(value, str)]
+    named = [path for text in texts for path in (ROOT / text, RECORDS / text) if path.is_file()]
+    contents = [_hash(path.read_bytes()) for path in named]
+    installed = sorted((package.name, package.version) for package in importlib.metadata.distributions())
     machine = [environment.versions([]), environment.processor()]
     return {
-        "data": data.load(dataset).checksum,
-        "code": _hash_files(sorted([*(ROOT / "bsn").rglob("*.py"), *(BOOK / "bookkit").rglob("*.py")])),
-        "book's files": _hash_files(
-            sorted(file for file in [*TABLES.iterdir(), *RECORDS.iterdir()] if file.suffix in READ)
-        ),
+        "parameters": _hash(json.dumps([parameters, contents], sort_keys=True).encode()),
+        "profile": profile,
+        "data": checksum,
         "installed packages": _hash(json.dumps([installed, machine]).encode()),
     }
 
 
-def fingerprint(clean, declared, given, profile, around):
-    """What determines a chapter's result, as digests.
+def why_stale(
+    name: str, current: Mapping[str, str], digests: Mapping[str, str], nets: pathlib.Path | None
+) -> str | None:
+    """Return why a chapter must run, in a few words ("" if it has no result yet), or None if it need not.
 
     Args:
-        clean: path of its notebook without outputs.
-        declared: its parameters and their defaults; given: those set in their place.
-        profile: a name in `bookkit.publish.book.PROFILES`; around: see `surroundings`.
-    """
-    values = {**declared, **given}
-    named = [
-        place / value for value in values.values() if isinstance(value, str) for place in (ROOT, RECORDS)
-    ]
-    parameters = json.dumps(given, sort_keys=True) + _hash_files(file for file in named if file.is_file())
-    parts = {"notebook": _hash_files([clean]), "parameters": _hash(parameters.encode()), "profile": profile}
-    return {**parts, **around}
-
-
-def _hash_files(paths):
-    return _hash(b"".join(str(file.name).encode() + _hash(file.read_bytes()).encode() for file in paths))
-
-
-def _hash(content):
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
-def outdated(name, determined):
-    """Why a chapter must be run, in a few words ("" where it has no result yet), or None.
-
-    Args:
-        determined: its `fingerprint` now.
+        current: its `fingerprint` now.
+        digests: see `file_digests`.
+        nets: folder of this build's record, if there is one.
 
     Raises:
         InputError: see `read`.
@@ -108,20 +120,28 @@ def outdated(name, determined):
     notebook = read(name)
     if notebook is None:
         return ""
-    then = notebook.metadata.bsn.get("fingerprint", {})
-    changed = [part for part in determined if then.get(part) != determined[part]]
-    if not _recorded(notebook):
+    facts = notebook.metadata.bsn
+    then = facts.get("fingerprint", {})
+    changed = [part for part in current if then.get(part) != current[part]]
+    changed += [file for file, digest in facts.get("files", {}).items() if digests.get(file) != digest]
+    if nets and not _recorded(notebook.cells, nets):
         changed.append("this build's record")
     return f"{', '.join(changed)} changed" if changed else None
 
 
-def _recorded(notebook):
-    """Whether this build's record, where there is one, still has the nets that a notebook trained."""
-    where = record.folder()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    costs = [output.data[COST] for output in outputs if COST in output.get("data", {})]
-    keys = [key for cost in costs for key in cost.get("keys", [])]
+def _recorded(cells: Iterable[nbformat.NotebookNode], nets: pathlib.Path) -> bool:
+    """Return whether this build's record still has the nets that a notebook trained."""
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    keys = {key for output in outputs for key in output.get(COST, {}).get("keys", [])}
     try:
-        return not where or len(record.look_up(where, keys)) == len(set(keys))
+        return len(record.look_up(nets, keys)) == len(keys)
     except InputError:  # damaged: the chapter says so
         return False
+
+
+def _digest(content: Any) -> str:
+    return _hash(json.dumps(content, sort_keys=True).encode())
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

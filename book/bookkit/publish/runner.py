@@ -1,191 +1,165 @@
 """Chapters through papermill, several at a time, each in a process of its own."""
 
+from __future__ import annotations
+
 import concurrent.futures
-import contextlib
-import json
 import os
+import pathlib
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
-from bookkit import cluster, files, record, threads
-from bookkit.compiled import jit
+import nbformat
+import papermill
+from tqdm import tqdm
+
+from bookkit import cluster, files, processes
 from bookkit.paths import ROOT
-from bookkit.progress import FILE_VARIABLE
 from bookkit.publish import executed
+from bookkit.settings import Settings
 from bsn.errors import InputError
 
-JOBS = 2  # at once: a kernel's start-up and compilation use one core
+JOBS = 2  # chapters at once: a kernel's start-up and compilation use one core
+AUDIT = pathlib.Path(__file__).with_name("audit")
 
 
-def run(chosen, declared, given, dataset, profile, scratch, held):
-    """Run chapters unless their executed notebooks still stand; those are kept in `bookkit.paths.EXECUTED`.
+def run(
+    chapters: Mapping[str, pathlib.Path],
+    parameters: Mapping[str, dict[str, Any]],
+    facts: Mapping[str, str],
+    checksum: str,
+    settings: Settings,
+    scratch: pathlib.Path,
+) -> dict[str, str]:
+    """Run the chapters whose executed notebooks are stale, the longest first.
 
     Args:
-        chosen: name -> path of the clean notebooks.
-        declared: name -> parameters and their defaults; given: name -> those set in their place.
-        dataset, profile: of this build.
-        scratch: a folder for what is not kept; held: a `bookkit.leash.Leash`.
+        chapters: name -> path of the notebook without outputs.
+        parameters: name -> those set in place of their defaults.
+        facts: the `dataset` and `profile` of this build.
+        checksum: of the data set.
+        scratch: a folder that is removed after the build.
 
     Returns:
-        name -> the reason, in one line, of those that failed.
+        name -> the reason, in one line, for each chapter that failed.
 
     Raises:
-        InputError: the disk is full. Chapters that were done are kept.
+        InputError: the disk is full; chapters that are done are kept.
+        KeyboardInterrupt: with a message that says what is kept.
     """
-    import papermill  # noqa: F401  fail here, not in a thread
+    digests, started = executed.file_digests(), time.monotonic()
+    reasons, facts_of, failures, done = {}, {}, {}, 0
+    bar = tqdm(
+        total=len(chapters), disable=None, bar_format="{n_fmt}/{total_fmt} chapters [{elapsed}] {desc}"
+    )
 
-    jit.check()
-    facts = {"dataset": os.path.basename(dataset), "profile": profile}
-    around = executed.surroundings(dataset)
-    failures, started = {}, time.time()
-    jobs = cluster.CHAPTERS if cluster.address() else JOBS
+    def finish(name: str, how: str) -> None:
+        nonlocal done
+        done += 1
+        bar.update()
+        bar.write(f"bsn: [{done}/{len(chapters)}] {name} {how}", file=sys.stderr)
 
-    def start(names):
-        wanted = {}
-        for name in names:
-            parts = executed.fingerprint(chosen[name], declared[name], given[name], profile, around)
-            why = _outdated(name, parts)
-            if why is None:
-                overview.finished(name, "unchanged")
-            else:
-                wanted[name] = why, {**facts, "fingerprint": parts}
-        more = scratch, held, min(jobs, len(wanted))
-        return {
-            pool.submit(_run_one, name, chosen[name], given[name], kept, *more): (name, why)
-            for name, (why, kept) in wanted.items()
-        }
-
-    pool = concurrent.futures.ThreadPoolExecutor(jobs)
-    with _Overview(len(chosen), scratch) as overview:
+    for name in sorted(chapters, key=lambda name: -_expected_seconds(chapters[name])):
+        fingerprint = executed.fingerprint(parameters[name], facts["profile"], checksum)
+        reason = _why_stale(name, fingerprint, digests, settings)
+        if reason is None:
+            finish(name, "unchanged")
+        else:
+            reasons[name], facts_of[name] = reason, {**facts, "fingerprint": fingerprint}
+    together = min(cluster.CHAPTERS if settings.scheduler else JOBS, max(len(reasons), 1))
+    with bar, processes.pool(together, _environment(settings, together, scratch)) as pool:
         try:
-            running = start(sorted(chosen, key=lambda name: -_expected_seconds(chosen[name])))
+            running = {
+                pool.submit(
+                    _run_one, name, chapters[name], parameters[name], facts_of[name], digests, scratch
+                ): name
+                for name in reasons
+            }
             while running:
-                done, _ = concurrent.futures.wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
-                for future in done:
-                    name, why = running.pop(future)
-                    reason = future.result()
-                    if reason and files.full_disk(reason):
-                        raise InputError(f"{name}: {reason}; {_kept(overview)}")
-                    if reason:
-                        failures[name] = reason
-                    took = f"{time.time() - started:.0f} s{why and f', {why}'}"
-                    overview.finished(name, f"{'FAILED' if reason else 'done'} ({took})")
-                overview.show()
+                bar.set_description_str(", ".join(list(running.values())[:together]))
+                for future in concurrent.futures.wait(running, 1, "FIRST_COMPLETED").done:
+                    name = running.pop(future)
+                    failure = future.result()
+                    if failure and files.full_disk(failure):
+                        raise InputError(f"{name}: {failure}; {_kept(done, len(chapters))}")
+                    if failure:
+                        failures[name] = failure
+                    took = f"{time.monotonic() - started:.0f} s{reasons[name] and ', '}{reasons[name]}"
+                    finish(name, f"{'FAILED' if failure else 'done'} ({took})")
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_kept(overview)) from None
-        finally:  # the leash ends those that run
-            pool.shutdown(wait=False, cancel_futures=True)
+            raise KeyboardInterrupt(_kept(done, len(chapters))) from None
     return failures
 
 
-def _kept(overview):
-    done = f"{overview.count} of {overview.total} chapters"
-    return f"kept are {done} and this build's record; the next build goes on from there"
+def _kept(done: int, total: int) -> str:
+    return f"kept are {done} of {total} chapters and this build's record; the next build goes on from there"
 
 
-def _expected_seconds(path):
-    """How long a chapter trains in the quick profile, from its metadata: the longest one starts first."""
-    import nbformat
-
+def _expected_seconds(path: pathlib.Path) -> float:
+    """Return how long a chapter trains in the quick profile, from its metadata."""
     return nbformat.read(path, as_version=4).metadata.get("bsn", {}).get("expected_seconds", 0)
 
 
-def _outdated(name, parts):
-    """As `bookkit.publish.executed.outdated`; all are when everything is to be trained anew."""
-    if os.environ.get(record.FRESH_VARIABLE):
+def _why_stale(
+    name: str, fingerprint: Mapping[str, str], digests: Mapping[str, str], settings: Settings
+) -> str | None:
+    if settings.fresh:
         return ""
     try:
-        return executed.outdated(name, parts)
+        return executed.why_stale(name, fingerprint, digests, settings.record)
     except InputError as error:
-        print(f"bsn: {error}; the chapter is run anew", file=sys.stderr)
+        print(f"bsn: {error}; the chapter runs again", file=sys.stderr)
         return "was damaged"
 
 
-def _run_one(name, path, given, facts, scratch, held, together):
-    """Run one of the chapters that run `together`, and keep it with `facts` if all is well.
-
-    Returns:
-        None, or the reason it failed.
-    """
-    draft = scratch / f"{name}.ipynb"
-    arguments = [sys.executable, "-m", "papermill", str(path), str(draft), "-k", "python3"]
-    arguments += ["--no-progress-bar", "--log-level", "ERROR", "-y", json.dumps(given)]
-    environment = {**os.environ, FILE_VARIABLE: str(scratch / f"{name}.progress")}
-    environment |= {
-        threads.VARIABLE: str(max(1, threads.thread_count() // together)),
+def _environment(settings: Settings, together: int, scratch: pathlib.Path) -> dict[str, str]:
+    """Return the variables of the kernels, of which some run `together`."""
+    path = [str(AUDIT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return settings.environment() | {
+        "BSN_THREADS": str(max(1, settings.threads // together)),
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONSAFEPATH": "1",  # modules in the working folder are not imported
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "TMPDIR": str(scratch),  # a killed kernel cleans up nothing
+        "JUPYTER_RUNTIME_DIR": str(scratch),
     }
-    for _ in range(2):  # two kernels that start at once may choose the same port: then one dies
-        ran = held.run(arguments, env=environment, cwd=ROOT)
-        if "Kernel died before replying" not in ran.stderr:
-            break
-    if ran.returncode:
-        return _reason(draft, ran.stderr)
-    import nbformat
 
-    notebook = nbformat.read(draft, as_version=4)
-    for key in ("input_path", "output_path"):  # absolute paths of this machine
-        notebook.metadata.papermill.pop(key, None)
-    for cell in notebook.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata.tags.append("hide-input")
+
+def _run_one(
+    name: str,
+    path: pathlib.Path,
+    parameters: dict[str, Any],
+    facts: dict[str, Any],
+    digests: Mapping[str, str],
+    scratch: pathlib.Path,
+) -> str | None:
+    """Run a chapter and write its executed notebook; returns the reason, in one line, if it failed."""
+    log = scratch / f"{name}.files"
+    os.environ["BSN_USED_FILES"] = str(log)
     try:
-        executed.write(name, notebook, **facts)
+        notebook = _execute(path, parameters)
+        for key in ("input_path", "output_path"):  # absolute paths of this machine
+            notebook.metadata.papermill.pop(key, None)
+        for cell in notebook.cells:
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                cell.metadata.tags.append("hide-input")
+        used = executed.used_files([path], log, digests)
+        executed.write(name, notebook, {**facts, "files": used})
+    except papermill.PapermillExecutionError as error:
+        return " ".join(f"code cell {error.exec_count}: {error.ename}: {error.evalue}".split())
     except OSError as error:
-        return f"cannot write {executed.path(name)}: {error.strerror}"
+        return f"cannot write {error.filename or executed.path(name)}: {error.strerror}"
+    except Exception as error:  # of many kinds, for a kernel that dies or a notebook that is malformed
+        return " ".join(f"{type(error).__name__}: {error}".split())
     return None
 
 
-def _reason(draft, stderr):
-    """The cell that failed and its error, from the notebook that papermill leaves behind."""
-    import nbformat
-
-    with contextlib.suppress(OSError, ValueError):  # none yet, or half of one on a full disk
-        code = [cell for cell in nbformat.read(draft, as_version=4).cells if cell.cell_type == "code"]
-        for number, cell in enumerate(code, 1):
-            for output in cell.outputs:
-                if output.output_type == "error":
-                    return f"code cell {number}: {output.ename}: {output.evalue}"
-    full = files.full_disk(stderr)
-    if full:
-        return f"cannot write {draft}: {full}"
-    lines = stderr.strip().splitlines()
-    return lines[-1] if lines else "papermill gave no reason"
-
-
-class _Overview:
-    """What is running and what is left: one bar on a terminal, plain lines elsewhere."""
-
-    def __init__(self, total, scratch):
-        from tqdm import tqdm
-
-        self.scratch, self.total, self.count = scratch, total, 0
-        self.bar = tqdm(
-            total=total,
-            unit="chapter",
-            disable=None,
-            bar_format="{n_fmt}/{total_fmt} chapters [{elapsed}] {desc}",
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.bar.close()
-
-    def finished(self, name, how):
-        self.count += 1
-        (self.scratch / f"{name}.progress").unlink(missing_ok=True)
-        self.bar.write(f"bsn: [{self.count}/{self.total}] {name} {how}", file=sys.stderr)
-        self.bar.update()
-
-    def show(self):
-        parts = []
-        for path in sorted(self.scratch.glob("*.progress")):
-            try:
-                done, total = json.loads(path.read_text())
-            except (OSError, ValueError):  # just finished, or not yet whole
-                continue
-            parts.append(f"{path.stem} {done / total:.0%}")
-        self.bar.set_description_str(", ".join(parts))
+def _execute(path: pathlib.Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
+    options = {"kernel_name": "python3", "progress_bar": False, "cwd": ROOT}
+    try:
+        return papermill.execute_notebook(path, None, parameters, **options)
+    except RuntimeError as error:  # two kernels that start at once may choose the same port: then one dies
+        if "Kernel died before replying" not in str(error):
+            raise
+        return papermill.execute_notebook(path, None, parameters, **options)

@@ -12,7 +12,7 @@ import sysconfig
 from collections.abc import Collection
 from typing import Any
 
-from bookkit import files
+from bookkit import files, processes
 from bookkit.data import dataset_title
 from bookkit.figures import theme
 from bookkit.paths import BOOK, CONFIG, ROOT, SITE, TOC
@@ -75,8 +75,7 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     command = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(source)]
     command += ["--config", str(scratch / "_config.yml"), "--toc", str(scratch / "_toc.yml")]
     command += ["--path-output", str(scratch), "-W", "-n", "--keep-going", "--all", "-q"]
-    environment = {**os.environ, "TMPDIR": str(scratch)}
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    ran = processes.run(command, {"TMPDIR": str(scratch)})
     site = scratch / "_build" / "html"
     if ran.returncode or not (site / "index.html").exists():
         full = files.full_disk(ran.stdout + ran.stderr)

@@ -32,10 +32,11 @@ ORDERINGS = [
 
 def catalogue():
     """The table of `bsn.estimators`, a row an estimator."""
-    columns = ["kind", "bias", "evaluations", "derivative", "uniforms", "state", "reference"]
+    columns = ["kind", "bias", "evaluations", "derivative", "noise", "state", "reference"]
     rows = {name: [getattr(entry, column) for column in columns] for name, entry in ESTIMATORS.items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).replace("", "–")
-    names = {"evaluations": "evaluations of f", "derivative": "derivative at", "state": "kept between steps"}
+    names = {"evaluations": "evaluations of f", "derivative": "derivative at", "noise": "uniforms"}
+    names["state"] = "kept between steps"
     return table.rename(columns=names)
 
 

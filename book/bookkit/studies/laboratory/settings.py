@@ -83,44 +83,43 @@ def nets(seeds, width, data, checkpoints, learning_rate):
     It is trained as the post trains, with the sigmoid-adjusted estimator; measured on the first 50 images
     of the training part.
     """
-    part = curves.load_part(data, "train")
-    images, labels = part.source.parts["train"]
+    images, labels = data.parts["train"]
     images, labels = images[:BATCH_SIZE].astype(float), labels[:BATCH_SIZE]
     below, above, offset, table = [], [], [], []
     for seed in seeds:
         for step, ((weights, bias), (upper, last)) in zip(
-            checkpoints, _trained(seed, width, part, checkpoints, learning_rate)
+            checkpoints, _trained(seed, width, data, checkpoints, learning_rate)
         ):
             below.append(images @ weights.astype(float) + bias)
             above.append(upper)
             offset.append(last)
             table.append((seed, step))
     above, offset = np.array(above, float), np.array(offset, float)[:, None]
-    answer = np.eye(part.source.classes)[labels]
+    answer = np.eye(data.classes)[labels]
 
     def loss(h):
         z = tf.matmul(h, above) + offset
-        return (tf.reduce_logsumexp(z, -1) - tf.reduce_sum(z * answer, -1)) / part.source.classes
+        return (tf.reduce_logsumexp(z, -1) - tf.reduce_sum(z * answer, -1)) / data.classes
 
     gram = np.repeat((images @ images.T + 1)[None], len(table), 0)  # the 1 is the bias's
     return Setting(loss, np.array(below), gram, pd.DataFrame(table, columns=["net", "step"]), "net")
 
 
-def _trained(seed, width, part, checkpoints, learning_rate):
+def _trained(seed, width, data, checkpoints, learning_rate):
     """[(W, b), (W, b)] of one net after each of some numbers of steps."""
-    widths = np.array([width, part.source.classes])
-    first, upper = network.side_by_side([network.initial_parameters(seed, [part.pixels, *widths])])
+    part, pixels = curves.load_part(data, "train"), data.parts["train"][0].shape[1]
+    net = network.side_by_side([network.initial_parameters(seed, [pixels, width, data.classes])])
     order = curves.shuffled_batches(seed, len(part.labels), max(max(checkpoints), 1))
-    done, moments = 0, network.initial_moments(1, width)
+    options = network.Options(
+        units.CODES["sigmoid-adjusted"], True,
+        np.array([learning_rate], np.float32), np.ones(1, np.float32), np.array([True]),
+    )  # fmt: skip
+    done = 0
     for step in checkpoints:
         if step > done:
             noise = np.empty([step - done, BATCH_SIZE, width], np.float32)
-            network.train(
-                first, upper, moments, np.full(1, -1), part.images, part.labels, order[done:step],
-                curves.uniform_noise(seed, done, curves.TRAINING, noise), np.ones(1, np.float32),
-                np.array([True]), np.array([learning_rate], np.float32), units.CODES["sigmoid-adjusted"],
-                True, widths, done,
-            )  # fmt: skip
+            drawn = curves.uniform_noise(seed, done, curves.TRAINING, noise)
+            network.train(net, options, part, order[done:step], drawn, done)
             done = step
-        bias, weights, last = np.split(upper[0].copy(), np.cumsum([width, width * widths[1]]))
-        yield (first.copy(), bias), (weights.reshape(widths), last)
+        bias, weights, last = np.split(net.upper[0].copy(), np.cumsum([width, width * data.classes]))
+        yield (net.first.copy(), bias), (weights.reshape(width, data.classes), last)

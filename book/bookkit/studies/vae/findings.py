@@ -71,7 +71,8 @@ def orderings(nets, step=None, level=statistics.LEVEL):
     """The published orderings that these nets can be held against, each with a verdict.
 
     Args:
-        nets: a row a net, as from `bookkit.studies.vae.runs.frame`; step: of the training bound, the last by default.
+        nets: one row per net, as from `bookkit.studies.vae.runs.frame`.
+        step: of the training bound, the last by default.
             At a step that is named the orderings of the test bound are left out, though counted: intervals
             of one width at all steps.
 
@@ -95,9 +96,8 @@ def orderings(nets, step=None, level=statistics.LEVEL):
         if step is not None and row["measure"] != "train":
             continue
         low, high = statistics.mean_interval(effects, each)
-        verdict = statistics.claim_verdict(effects, 0, np.inf, each)
         found.append(row | {"effect": effects.mean(), "low": low, "high": high, "seeds": len(effects)})
-        found[-1]["verdict"] = verdict
+        found[-1]["verdict"] = statistics.region_verdict(low, high, 0, np.inf)
     return pd.DataFrame(found)
 
 

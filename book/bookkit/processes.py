@@ -1,0 +1,64 @@
+"""Child processes that end when their parent ends, however that ends."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+import psutil
+
+
+@contextlib.contextmanager
+def pool(workers: int, environment: Mapping[str, str]) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Yield a pool of silent processes with more environment variables; what runs at its end is killed."""
+    context = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(
+        workers, context, initializer=_prepare, initargs=(dict(environment),)
+    )
+    try:
+        yield executor
+    finally:
+        for process in multiprocessing.active_children():
+            _kill(process.pid)
+        executor.shutdown(cancel_futures=True)
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, with more environment variables; its output is captured."""
+    with pool(1, environment) as executor:
+        return executor.submit(subprocess.run, arguments, capture_output=True, text=True).result()
+
+
+def end_with_parent() -> None:
+    """Kill this process of `multiprocessing`, and all that it started, when its parent ends."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _prepare(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for output in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    end_with_parent()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        _kill(os.getpid())
+
+
+def _kill(pid: int | None) -> None:
+    """Kill a process, after all processes that it started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for started in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                started.kill()
