@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -16,13 +17,13 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HANG = 600_000  # milliseconds that only a page that hangs takes, however slow the machine
 
 
+def find_browser():
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=2, help="how often test_keep kills a build (default: 2)")
     parser.addoption("--seed-offset", type=int, default=0, help="added to the seeds of the numeric tests")
-
-
-def find_browser():
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @pytest.fixture
@@ -31,7 +32,10 @@ def seed_offset(request):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Tests that need MNIST or a browser fail in CI where it is missing, and are left out elsewhere."""
+    """Mark builds and browsers as slow; except in CI leave out what needs a missing browser or MNIST."""
+    for item in items:
+        if {"checkout", "browser"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
     missing = set()
     if not os.environ.get("CI"):
         missing |= set() if os.environ.get("BSN_MNIST_DIR") else {"mnist_dir"}
@@ -108,15 +112,44 @@ def browser():
         browser.close()
 
 
-def open_context(browser, **options):
-    """A context of the browser whose waits end with a failure only when the page hangs."""
-    context = browser.new_context(**options)
-    context.set_default_timeout(HANG)
-    return context
+@pytest.fixture
+def open_page(browser):
+    """Open pages; whatever goes wrong on one, or is asked of another host, fails the test at its end.
+
+    After each call `open_page.urls` has what that page has asked for.
+    """
+    contexts, wrong = [], []
+
+    def open_page(url, width=1280, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.set_default_timeout(HANG)
+        contexts.append(context)
+        page = context.new_page()
+        urls = open_page.urls = set()
+        page.on("request", lambda request: urls.add(request.url))
+        page.on(
+            "request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url)
+        )
+        page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+        page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(url, wait_until="networkidle")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
 
 
-def wait_for_animations(page):
+def barriers(page, part=None):
+    """Serious violations of the rules for accessible pages, once all animations have ended."""
     page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
+    options = {"preload": False}  # it would fetch the style sheets, which a file may not
+    violations = Axe().run(page, context=part, options=options).response["violations"]
+    return [
+        (rule["id"], rule["nodes"][:3]) for rule in violations if rule["impact"] in ("serious", "critical")
+    ]
 
 
 PLAYGROUND_THEME = """

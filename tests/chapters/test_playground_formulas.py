@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import open_context
+from conftest import HANG
 from scipy import stats
 from scipy.special import expit
 
@@ -78,7 +78,8 @@ FEW = grid([-2.5, -0.7, 0, 1.3], [0.5, 2], [0.45, 0.9], [0.2, 1, 3])
 @pytest.fixture(scope="module")
 def script(browser, playground):
     """Calls a function of the page's script."""
-    page = open_context(browser).new_page()
+    page = browser.new_page()
+    page.set_default_timeout(HANG)
     page.goto(playground)
     yield lambda body, argument=None: page.evaluate(
         f"argument => {{ const P = bsnPlayground; {body} }}", argument
@@ -194,9 +195,5 @@ def test_hash_round_trip(script):
     assert start["t"] == 0.45
     for wrong in ("#a=x&e=toString&n=", "#e=__proto__&s=NaN", "#nothing"):
         assert script("return P.fromHash(argument)", wrong) == start
-    assert script("return P.fromHash('#a=99&n=3.2&s=-1')") | {"e": 0} == start | {
-        "a": 6,
-        "n": 10,
-        "s": 0.5,
-        "e": 0,
-    }
+    clipped = {"a": 6, "n": 10, "s": 0.5}
+    assert script("return P.fromHash('#a=99&n=3.2&s=-1')") | {"e": 0} == start | {**clipped, "e": 0}
