@@ -67,8 +67,8 @@ def connect(address: str) -> Iterator[distributed.Client]:
         ) from None
     except distributed.KilledWorker as error:
         raise InputError(
-            f"scheduler {address}: {error.allowed_failures + 1} workers died training the same nets, the last "
-            f"one {error.last_worker.address}; their logs say why: often too little memory"
+            f"scheduler {address}: {error.allowed_failures + 1} workers died training the same nets, the "
+            f"last one {error.last_worker.address}; their logs say why: often too little memory"
         ) from None
     finally:
         client.close(timeout=1)

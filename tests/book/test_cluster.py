@@ -46,9 +46,7 @@ class Cluster:
         self.settings = Settings(record=None, scheduler=self.address)
 
     def add_worker(self, **environment):
-        self._start(
-            "worker", self.address, "--no-nanny", "--nthreads", 1, **environment
-        )
+        self._start("worker", self.address, "--no-nanny", "--nthreads", 1, **environment)
 
     def _start(self, *arguments, **environment):
         command = [sys.executable, "-m", "dask", *map(str, arguments), "--no-dashboard"]

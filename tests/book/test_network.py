@@ -72,7 +72,9 @@ def test_three_training_steps_of_two_nets_against_numpy(estimator, stable, seed_
     summed = train(nets, x, y, noise, estimator, rates, slopes, stable)
     for u in noise:
         for i in range(2):
-            *states[i], _, right, _ = reference.train_step(*states[i], x, y, u, slopes[i], rates[i], estimator)
+            *states[i], _, right, _ = reference.train_step(
+                *states[i], x, y, u, slopes[i], rates[i], estimator
+            )
             expected_sum[i] += right.mean()
     np.testing.assert_allclose(summed, expected_sum, rtol=1e-12)
     assert list(nets.diverged) == [-1, -1]

@@ -21,9 +21,7 @@ def folder(tmp_path):
 
 
 def short(**fields):
-    common = dict(
-        estimator="sigmoid-adjusted", learning_rate=0.3, hidden=(5,), epochs=1, steps_per_epoch=101
-    )
+    common = dict(estimator="sigmoid-adjusted", learning_rate=0.3, hidden=(5,), epochs=1, steps_per_epoch=101)
     return Spec(**{**common, **fields})
 
 

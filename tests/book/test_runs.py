@@ -83,13 +83,13 @@ class Replay:
                 nets, self.order[self.step], 0, u[self.step - began], spec.train_mode, spec.slope_in_training,
                 spec.learning_rate, spec.estimator,
             )  # fmt: skip
-            [found] = self.kernels[0](
-                nets, options, examples, order[t : t + 1], noise[t : t + 1], self.step
-            )
+            [found] = self.kernels[0](nets, options, examples, order[t : t + 1], noise[t : t + 1], self.step)
             assert found == pytest.approx(right.mean(), abs=(margins < CLOSE).mean() + 1e-9)
             if margins.min() > CLOSE:
                 self.compared += 1
-                for one, other in zip(np_leaves(self.state(nets)), np_leaves((parameters, moments)), strict=True):
+                for one, other in zip(
+                    leaves(self.state(nets)), leaves((parameters, moments)), strict=True
+                ):
                     np.testing.assert_allclose(one, other, rtol=1e-5, atol=3e-6)
             total, self.step = total + found, self.step + 1
         self.summed += total
@@ -112,7 +112,7 @@ class Replay:
         return np.array([found])
 
 
-def np_leaves(nested):
+def leaves(nested):
     return [np.asarray(leaf) for group in nested for pair in group for leaf in pair]
 
 

@@ -53,9 +53,7 @@ def _learning_curves(
     common, count = specs[0], len(specs)
     trained, evaluated = (load_part(data, part) for part in (common.train_on, common.evaluate_on))
     widths = [data.parts[common.train_on][0].shape[1], *common.hidden, data.classes]
-    nets = network.side_by_side(
-        [network.initial_parameters(common.seed, widths, common.zero_biases)] * count
-    )
+    nets = network.side_by_side([network.initial_parameters(common.seed, widths, common.zero_biases)] * count)
     order = shuffled_batches(common.seed, len(trained.labels), common.epochs * common.steps_per_epoch)
     rates = np.array([spec.slope_rate for spec in specs])
     points: list[Point] = []

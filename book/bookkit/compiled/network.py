@@ -144,9 +144,7 @@ def multiply(h: np.ndarray, upper: np.ndarray, at: int, out: np.ndarray) -> int:
 
 
 @compiled
-def forward(
-    products: np.ndarray, low: int, upper: np.ndarray, u: np.ndarray, unit: Unit, out: Pass
-) -> None:
+def forward(products: np.ndarray, low: int, upper: np.ndarray, u: np.ndarray, unit: Unit, out: Pass) -> None:
     """Fill out.p, out.h and out.z by one net's forward pass.
 
     Args:

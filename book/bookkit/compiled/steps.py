@@ -44,7 +44,11 @@ from bookkit.compiled.units import (
 LEAVE_ONE_OUT, MUPROP, REBAR = CODES["leave-one-out"], CODES["muprop"], CODES["rebar"]
 ARM, DISARM, LOCAL_EXPECTATION = CODES["arm"], CODES["disarm"], CODES["local-expectation"]
 # how the units of a pass fire
-SAMPLED, MEAN, RELAXED = Unit(SIGMOID_ADJUSTED, ONE, True), Unit(SIGMOID, ONE, True), Unit(CONCRETE, ONE, True)
+SAMPLED, MEAN, RELAXED = (
+    Unit(SIGMOID_ADJUSTED, ONE, True),
+    Unit(SIGMOID, ONE, True),
+    Unit(CONCRETE, ONE, True),
+)
 SMALLEST = np.float32(2**-25)  # stands for noise of 0, half of the next one
 
 
