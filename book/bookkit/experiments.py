@@ -1,7 +1,9 @@
 """Every experiment's settings, and what the records have of them."""
 
+from __future__ import annotations
+
 import functools
-import os
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,108 +27,109 @@ CSV = [
 ]  # fmt: skip
 
 
-def table():
-    """A row a setting: `experiment`, `label`, `published` (NaN where the post has no number), `SETTINGS`.
+def table() -> pd.DataFrame:
+    """Return one row per setting: `experiment`, `label`, `published` (NaN if there is no number), `SETTINGS`.
 
-    From `book/experiments.csv`: the post's settings, and those that question them.
+    From `book/tables/experiments.csv`: the post's settings, and those that question them.
     """
     return pd.read_csv(EXPERIMENTS, dtype={"experiment": str, "hidden": str})
 
 
-def specs(seeds):
-    """The specs of all experiments at these seeds, each once."""
+def specs(seeds: Iterable[int]) -> list[Spec]:
+    """Return the specs of all experiments at these seeds, each once."""
     rows = table()[SETTINGS].drop_duplicates().to_dict("records")
-    for row in rows:
+    settings = [{str(name): value for name, value in row.items()} for row in rows]
+    for row in settings:
         row["hidden"] = [int(width) for width in row["hidden"].split("-")]
-    return [Spec(**row, seed=seed) for seed in seeds for row in rows]
+    return [Spec(**row, seed=seed) for seed in seeds for row in settings]
 
 
 @functools.cache
-def book_rows():
-    """The book's record, as rows of `bookkit.record`; none where there is no record."""
+def book_rows() -> list[record.Row]:
+    """Return the book's record; empty if there is none."""
     return record.read(RECORD) if RECORD.exists() else []
 
 
-def measures(kept):
-    """What is compared of recorded nets, given as rows of `bookkit.record`.
+def measures(rows: Iterable[record.Row]) -> pd.DataFrame:
+    """Return what is compared of recorded nets.
 
     Returns:
-        A DataFrame, a row a net and experiment it belongs to, in the order of the experiments:
+        A DataFrame, one row per net and experiment it belongs to, in the order of the experiments:
         `experiment`, `label`, `published`, `SETTINGS`, `dataset`, `seed`, `final` (accuracy after the last
         epoch), `training` (at the last record), `early` (mean validation accuracy over the first
-        three epochs), `early training` (the same of the training accuracy), `gap` (training less
+        three epochs), `early training` (the same of the training accuracy), `gap` (training minus
         validation accuracy at the last record), `diverged`, `seconds`.
     """
-    apart = []
-    for made in kept:
-        after, metric, value = (np.array(made[name]) for name in ("after_epoch", "metric", "value"))
+    nets = []
+    for row in rows:
+        after, metric, value = (np.array(row[name]) for name in ("after_epoch", "metric", "value"))
         chosen = {name: metric == name for name in ("training", "validation", "epoch")}
         soon = {name: value[of & (after < EARLY)].mean() for name, of in chosen.items()}
         last = {name: value[of][-1] for name, of in chosen.items()}
         fields = (*SETTINGS, "steps_per_epoch", "dataset", "seed", "seconds")
-        apart.append(
-            {name: made[name] for name in fields}
+        nets.append(
+            {name: row[name] for name in fields}
             | {"final": last["epoch"], "training": last["training"], "early": soon["validation"]}
             | {"early training": soon["training"], "gap": last["training"] - last["validation"]}
-            | {"diverged": made["diverged_step"] >= 0}
+            | {"diverged": row["diverged_step"] >= 0}
         )
-    found = pd.DataFrame(apart)
-    found = found[found.steps_per_epoch == STEPS_PER_EPOCH].drop(columns="steps_per_epoch")
-    found = found.merge(table().reset_index(names="order"), on=SETTINGS)
-    return found.sort_values(["order", "dataset", "seed"], ignore_index=True).drop(columns="order")
+    frame = pd.DataFrame(nets)
+    frame = frame[frame.steps_per_epoch == STEPS_PER_EPOCH].drop(columns="steps_per_epoch")
+    frame = frame.merge(table().reset_index(names="order"), on=SETTINGS)
+    return frame.sort_values(["order", "dataset", "seed"], ignore_index=True).drop(columns="order")
 
 
-def nets(rows):
-    """A row a net and experiment it belongs to, with the columns `CSV`, in the order of the experiments."""
+def nets(rows: Sequence[record.Row]) -> pd.DataFrame:
+    """Return one row per net and experiment it belongs to, with the columns `CSV`."""
     if not rows:
         return pd.DataFrame(columns=CSV)
     names = {"final": "final_validation_accuracy", "training": "final_training_accuracy"}
-    found = measures(rows).rename(columns=names)
-    found["experiment"] = found.experiment.str[0]
+    frame = measures(rows).rename(columns=names)
+    frame["experiment"] = frame.experiment.str[0]
     for name in ("slope_in_training", "stable_loss", "diverged"):
-        found[name] = found[name].map({True: "true", False: "false"})
-    return found[CSV]
+        frame[name] = frame[name].map({True: "true", False: "false"})
+    return frame[CSV]
 
 
-def summary(name, rows):
-    """A record in a few lines."""
+def summary(name: str, rows: Sequence[record.Row]) -> str:
+    """Describe a record in a few lines."""
     if not rows:
         return f"{name}: no nets"
     frame = pd.DataFrame(rows)
-    broken = (frame.diverged_step >= 0).sum()
-    lines = [f"{name}: {len(rows)} nets, {broken} of them with a loss that stopped being finite"]
+    diverged = (frame.diverged_step >= 0).sum()
+    lines = [f"{name}: {len(rows)} nets, {diverged} of them with a loss that stopped being finite"]
     lines.append(f"core-hours: {frame.seconds.sum() / 3600:.2f}")
     for column in ("dataset", "semantics", "machine", "versions", "date"):
         lines.append(f"{column}: " + "; ".join(map(str, sorted(frame[column].unique()))))
-    seeds = nets(rows).groupby(["dataset", "experiment", "label"], sort=False).seed.nunique()
+    counts = nets(rows).groupby(["dataset", "experiment", "label"], sort=False).seed.nunique().reset_index()
     lines += [
-        f"{dataset}  {number}  {label}: {count} seeds" for (dataset, number, label), count in seeds.items()
+        f"{row.dataset}  {row.experiment}  {row.label}: {row.seed} seeds" for row in counts.itertuples()
     ]
     return "\n".join(lines)
 
 
-def complete(rows):
-    """Seed -> this build's nets of the experiments on MNIST, for the seeds that every setting has."""
-    kept = {made["key"]: made for made in rows if made["dataset"] == "mnist"}
-    found = {}
-    for seed, data in sorted({(made["seed"], made["data"]) for made in kept.values()}):
+def complete(rows: Iterable[record.Row]) -> dict[int, list[record.Row]]:
+    """Return seed -> this build's nets of the experiments on MNIST, for the seeds that every setting has."""
+    by_key = {row["key"]: row for row in rows if row["dataset"] == "mnist"}
+    seeds = {}
+    for seed, data in sorted({(row["seed"], row["data"]) for row in by_key.values()}):
         keys = [record.key(spec, data) for spec in specs([seed])]
-        if all(name in kept for name in keys):
-            found[seed] = [kept[name] for name in keys]
-    return found
+        if all(key in by_key for key in keys):
+            seeds[seed] = [by_key[key] for key in keys]
+    return seeds
 
 
-def enough(found, purpose):
-    """Raise `InputError` unless `complete` has found at least `LEAST_SEEDS`."""
-    if len(found) < LEAST_SEEDS:
+def enough(seeds: dict[int, list[record.Row]], purpose: str) -> None:
+    """Raise `InputError` unless `complete` has returned at least `LEAST_SEEDS`."""
+    if len(seeds) < LEAST_SEEDS:
         raise InputError(
-            f"record: this build's record has every setting of the experiments on MNIST at {len(found)} "
+            f"record: this build's record has every setting of the experiments on MNIST at {len(seeds)} "
             f"seeds that serve; expected at least {LEAST_SEEDS} to {purpose} (see bsn build --profile full)"
         )
 
 
-def adopt(rows):
-    """Make this build's nets of the experiments, on MNIST, the book's record.
+def adopt(rows: Iterable[record.Row]) -> str:
+    """Make this build's nets of the experiments, on MNIST, the book's record; return what was adopted.
 
     It takes the seeds that every setting has; there must be at least `LEAST_SEEDS`.
 
@@ -135,9 +138,9 @@ def adopt(rows):
     """
     if RECORD.exists():
         record.read(RECORD)  # one that cannot be read is not overwritten
-    found = complete(rows)
-    enough(found, "adopt")
-    record.write(RECORD, [made for nets in found.values() for made in nets])
-    size = os.path.getsize(RECORD) / 2**20
-    count = sum(map(len, found.values()))
-    return f"{count} nets, {len(found)} seeds a setting, {size:.1f} MiB, in {RECORD.relative_to(ROOT)}"
+    seeds = complete(rows)
+    enough(seeds, "adopt")
+    adopted = [row for nets in seeds.values() for row in nets]
+    record.write(RECORD, adopted)
+    path, size = RECORD.relative_to(ROOT), RECORD.stat().st_size / 2**20
+    return f"{len(adopted)} nets, {len(seeds)} seeds per setting, {size:.1f} MiB, in {path}"

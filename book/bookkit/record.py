@@ -1,16 +1,19 @@
 """Trained nets on disk: look up, add, never half-written.
 
-A record is a folder of Parquet files, a net each, under a name that is a hash of what determines the
+A record is a folder of Parquet files, one per net, under a name that is a hash of what determines the
 net: its spec, the data's checksum and the version of the training semantics. The book's record is all
 of them in one file.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import json
-import os
+import pathlib
 import platform
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,7 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bookkit import environment, files
+from bookkit.data import Data
 from bsn.errors import InputError
+from bsn.spec import Spec
 
 Row = dict[str, Any]  # one trained net: the columns of `SCHEMA`
 
@@ -43,23 +48,25 @@ SCHEMA = pa.schema(
 )
 
 
-def key(spec, data):
-    """The name of a spec's net, for data with the checksum `data`."""
+def key(spec: Spec, checksum: str) -> str:
+    """Return the name of a spec's net, for data with that checksum."""
     fields = dataclasses.asdict(spec)
-    text = json.dumps({"spec": _without_added(fields), "data": data, "semantics": SEMANTICS}, sort_keys=True)
+    text = json.dumps(
+        {"spec": _without_added(fields), "data": checksum, "semantics": SEMANTICS}, sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def row(spec, data, points, diverged_step, seconds):
-    """A net as it is kept.
+def row(spec: Spec, data: Data, points: Iterable[Sequence[Any]], diverged_step: int, seconds: float) -> Row:
+    """Return a net as the record holds it.
 
     Args:
-        spec: its `bsn.Spec`; data: its `bookkit.data.Data`.
-        points: [(epochs completed, step, metric, value), ...]; diverged_step, seconds: see `bookkit.runs`.
+        points: [(epochs completed, step, metric, value), ...].
+        diverged_step, seconds: see `bookkit.runs.run`.
     """
     fields = {**dataclasses.asdict(spec), "hidden": "-".join(map(str, spec.hidden)), "dataset": data.name}
     after_epoch, step, metric, value = (list(column) for column in zip(*points))
-    made = {
+    unsigned = {
         "key": key(spec, data.checksum),
         "semantics": SEMANTICS,
         "data": data.checksum,
@@ -74,26 +81,30 @@ def row(spec, data, points, diverged_step, seconds):
         "metric": metric,
         "value": [float(v) for v in value],
     }
-    return {**made, "digest": digest(made)}
+    return {**unsigned, "digest": digest(unsigned)}
 
 
-def _without_added(fields):
+def _without_added(fields: Mapping[str, Any]) -> Row:
     return {k: v for k, v in fields.items() if k not in ADDED or v != ADDED[k]}
 
 
-def digest(made):
-    """Of a row's other fields, to tell whether it was changed after it was written."""
-    text = json.dumps({k: v for k, v in _without_added(made).items() if k != "digest"}, sort_keys=True)
+def digest(row: Row) -> str:
+    """Return a hash of a row's other fields, to tell whether it was changed after it was written."""
+    text = json.dumps({k: v for k, v in _without_added(row).items() if k != "digest"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def add(where, made):
-    """Write a net into the folder `where`, whole or not at all."""
-    write(os.path.join(where, made["key"] + ".parquet"), [made])
+def add(folder: pathlib.Path, row: Row) -> None:
+    """Write a net into a folder, whole or not at all."""
+    write(folder / f"{row['key']}.parquet", [row])
 
 
-def write(path, rows, schema=SCHEMA):
-    """Write rows to one file, whole or not at all; its folder is made where it is missing."""
+def write(path: pathlib.Path, rows: Sequence[Row], schema: pa.Schema = SCHEMA) -> None:
+    """Write rows to one file, whole or not at all; make its folder if it is missing.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     table = pa.Table.from_pylist(rows, schema=schema)
     try:
         with files.replaced(path) as file:
@@ -102,13 +113,13 @@ def write(path, rows, schema=SCHEMA):
         raise InputError(f"record: cannot write {path}: {error.strerror or error}") from None
 
 
-def read(path):
-    """The rows of a file, each one checked.
+def read(path: pathlib.Path) -> list[Row]:
+    """Return the rows of a file, each one checked.
 
     Raises:
         InputError: the file is cut short, damaged, edited or of a newer version.
     """
-    schema, found = read_table(path)
+    schema, unchecked = read_table(path)
     written = (schema.metadata or {}).get(b"bsn_format", b"none").decode(errors="replace")
     if written.isdecimal() and int(written) > FORMAT:
         raise refused(path, f"is of format {written}, newer than this version's {FORMAT}")
@@ -116,20 +127,21 @@ def read(path):
     expected = [field for field in SCHEMA if not older or field.name not in ADDED]
     if not written.isdecimal() or not schema.equals(pa.schema(expected)):
         raise refused(path, "is not a record of trained nets")
-    rows = [ADDED | made for made in found]
-    for made in rows:
-        if made["digest"] != digest(made):
-            raise refused(path, f"was changed after it was written (net {made['key']})")
-        if made["semantics"] > SEMANTICS:
-            raise refused(path, f"comes from training semantics {made['semantics']}, newer than {SEMANTICS}")
+    rows = [ADDED | row for row in unchecked]
+    for row in rows:
+        if row["digest"] != digest(row):
+            raise refused(path, f"was changed after it was written (net {row['key']})")
+        if row["semantics"] > SEMANTICS:
+            raise refused(path, f"comes from training semantics {row['semantics']}, newer than {SEMANTICS}")
     return rows
 
 
-def read_table(path):
-    """The schema and the rows of a Parquet file, unchecked.
+def read_table(path: pathlib.Path) -> tuple[pa.Schema, list[Row]]:
+    """Return the schema and the rows of a Parquet file, unchecked.
 
     Raises:
-        InputError: it cannot be read or is damaged. That there is none stays a `FileNotFoundError`.
+        InputError: it cannot be read or is damaged.
+        FileNotFoundError: there is none.
     """
     try:
         with open(path, "rb") as content, pq.ParquetFile(content) as file:  # Python's open is audited
@@ -143,40 +155,35 @@ def read_table(path):
         raise refused(path, "is cut short or damaged") from None
 
 
-def refused(path, reason):
-    """The error for a file of a record that is not used, and not touched."""
-    return InputError(f"record: {path} {reason}; it is left as it is: move it away and train anew")
+def refused(path: pathlib.Path, reason: str) -> InputError:
+    """Return the error for a file of a record that is neither used nor touched."""
+    return InputError(f"record: {path} {reason}; it is left as it is: move it away and train again")
 
 
-def look_up(where, keys):
-    """key -> row, of those that the folder has."""
-    found = {}
+def look_up(folder: pathlib.Path, keys: Iterable[str]) -> dict[str, Row]:
+    """Return key -> row, of those that the folder has."""
+    known = {}
     for name in keys:
-        path = os.path.join(where, name + ".parquet")
+        path = folder / f"{name}.parquet"
         try:
             rows = read(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
         if len(rows) != 1 or rows[0]["key"] != name:
             raise refused(path, "holds another net than its name says")
-        found[name] = rows[0]
-    return found
+        known[name] = rows[0]
+    return known
 
 
-def read_all(where):
-    """The rows of every net in the folder, in the order of their keys."""
-    names = (
-        sorted(name for name in os.listdir(where) if name.endswith(".parquet"))
-        if os.path.isdir(where)
-        else []
-    )
-    return [made for name in names for made in read(os.path.join(where, name))]
+def read_all(folder: pathlib.Path) -> list[Row]:
+    """Return the rows of every net in the folder, in the order of their keys."""
+    return [row for path in sorted(folder.glob("*.parquet")) for row in read(path)]
 
 
-def curves(rows):
-    """Rows as the tidy DataFrame of `bookkit.runs.run`, `net` counting the rows."""
-    apart = ("key", "semantics", "data", "date", "machine", "versions", "digest")
-    frame = pd.DataFrame(rows, columns=[name for name in SCHEMA.names if name not in apart])
+def curves(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return rows as the tidy DataFrame of `bookkit.runs.run`; `net` counts the rows."""
+    dropped = ("key", "semantics", "data", "date", "machine", "versions", "digest")
+    frame = pd.DataFrame(rows, columns=[name for name in SCHEMA.names if name not in dropped])
     frame.insert(0, "net", range(len(frame)))
     return frame.explode(["after_epoch", "step", "metric", "value"], ignore_index=True).astype(
         {"after_epoch": int, "step": int, "value": float}

@@ -88,7 +88,7 @@ class Replay:
             if margins.min() > CLOSE:
                 self.compared += 1
                 for one, other in zip(
-                    np_leaves(self.state(nets)), np_leaves((parameters, moments)), strict=True
+                    leaves(self.state(nets)), leaves((parameters, moments)), strict=True
                 ):
                     np.testing.assert_allclose(one, other, rtol=1e-5, atol=3e-6)
             total, self.step = total + found, self.step + 1
@@ -112,7 +112,7 @@ class Replay:
         return np.array([found])
 
 
-def np_leaves(nested):
+def leaves(nested):
     return [np.asarray(leaf) for group in nested for pair in group for leaf in pair]
 
 

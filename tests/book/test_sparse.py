@@ -63,5 +63,5 @@ def test_rows_hold_every_pixel_once_and_are_padded_with_zeros():
     back = np.zeros_like(x)
     for i in range(len(x)):
         for k in range(rows.start[i], rows.start[i + 1]):
-            back[i, rows.index[k]] += rows.value[k]
+            back[i, rows.indices[k]] += rows.value[k]
     np.testing.assert_array_equal(back, x)

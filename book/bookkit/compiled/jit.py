@@ -20,9 +20,10 @@ SOURCES = [
 # Numba keeps what it compiled of a file until that file changes, and overlooks changes in others whose
 # functions and constants it built in: hence a folder for each state of them all. The estimators' codes are
 # constants, too.
-_parent = numba.config.CACHE_DIR or platformdirs.user_cache_path("bsn") / "numba"
+_config: Any = numba.config  # its attributes are set dynamically
+_parent = _config.CACHE_DIR or platformdirs.user_cache_path("bsn") / "numba"
 FOLDER = pathlib.Path(_parent) / source_digest(SOURCES, *parameters.ESTIMATORS)
-numba.config.CACHE_DIR = str(FOLDER)
+_config.CACHE_DIR = str(FOLDER)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

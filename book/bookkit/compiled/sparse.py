@@ -19,21 +19,21 @@ TILE = 640  # columns at a time, so that what is read again stays in the cache
 
 
 class Rows(typing.NamedTuple):
-    """N sparse images: image i has `value[k]` at pixel `index[k]` for k in start[i]:start[i + 1].
+    """N sparse images: image i has `value[k]` at pixel `indices[k]` for k in start[i]:start[i + 1].
 
     Each image's list is padded to a multiple of `GROUP` with zeros at its last pixel.
     """
 
     start: np.ndarray
-    index: np.ndarray
+    indices: np.ndarray
     value: np.ndarray
 
 
 class Columns(typing.NamedTuple):
-    """A sparse mini-batch by pixels: pixel d is `value[k]` in image `index[k]`, k as in `Rows`."""
+    """A sparse mini-batch by pixels: pixel d is `value[k]` in image `indices[k]`, k as in `Rows`."""
 
     start: np.ndarray
-    index: np.ndarray
+    indices: np.ndarray
     value: np.ndarray
 
 
@@ -64,7 +64,7 @@ def columns(chosen: np.ndarray, images: Rows, pixels: int) -> Columns:
     start, place = np.zeros(pixels + 1, np.int64), np.zeros(pixels, np.int32)
     for image in chosen:
         for k in range(images.start[image], images.start[image + 1]):
-            place[images.index[k]] += 1
+            place[images.indices[k]] += 1
     for pixel in range(pixels):
         count = place[pixel]
         place[pixel] = start[pixel]  # from here on: where the pixel's next value goes
@@ -72,7 +72,7 @@ def columns(chosen: np.ndarray, images: Rows, pixels: int) -> Columns:
     index, value = np.zeros(start[-1], np.int32), np.zeros(start[-1], images.value.dtype)
     for i in range(len(chosen)):
         for k in range(images.start[chosen[i]], images.start[chosen[i] + 1]):
-            pixel = images.index[k]
+            pixel = images.indices[k]
             index[place[pixel]], value[place[pixel]] = i, images.value[k]
             place[pixel] += 1
     return Columns(start, index, value)
@@ -83,7 +83,7 @@ def _add_rows(
     total: np.ndarray, start: int, end: int, index: np.ndarray, value: np.ndarray, matrix: np.ndarray,
     low: int, high: int,
 ) -> None:  # fmt: skip
-    """Add to total the sum of value[k] * matrix[index[k], low:high] over k in start:end, `GROUP` at once."""
+    """Add to total the sum of value[k] * matrix[index[k], low:high], k in start:end, `GROUP` at a time."""
     for k in range(start, end, GROUP):
         # sliced in one go: of a slice of a slice Numba doesn't know that it is contiguous
         m0, m1 = matrix[index[k], low:high], matrix[index[k + 1], low:high]
@@ -108,7 +108,7 @@ def product(chosen: np.ndarray, images: Rows, weights: np.ndarray, out: np.ndarr
         high = min(low + TILE, width)
         for i in range(len(chosen)):
             start, end = images.start[chosen[i]], images.start[chosen[i] + 1]
-            _add_rows(out[i, low:high], start, end, images.index, images.value, weights, low, high)
+            _add_rows(out[i, low:high], start, end, images.indices, images.value, weights, low, high)
 
 
 @compiled
@@ -119,4 +119,4 @@ def add_transposed_product(batch: Columns, delta: np.ndarray, weights: np.ndarra
         high = min(low + TILE, width)
         for pixel in range(len(weights)):
             start, end = batch.start[pixel], batch.start[pixel + 1]
-            _add_rows(weights[pixel, low:high], start, end, batch.index, batch.value, delta, low, high)
+            _add_rows(weights[pixel, low:high], start, end, batch.indices, batch.value, delta, low, high)
