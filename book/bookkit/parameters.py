@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from bookkit.studies import vae
 from bsn.errors import InputError, shown
 from bsn.estimators.registry import ESTIMATORS as REGISTRY
 from bsn.spec import MAX_COUNT, MAX_LAYERS, MAX_WIDTH, RECORD_EVERY, Spec
@@ -18,11 +19,6 @@ ESTIMATORS = [name for name, entry in REGISTRY.items() if not entry.caller and e
 SAMPLERS = [name for name in ESTIMATORS if REGISTRY[name].kind == "sampler"]
 SCORED = [name for name in ESTIMATORS if name not in SAMPLERS and REGISTRY[name].evaluations == 1]
 SEVERAL_PASSES = [name for name in ESTIMATORS if name not in SAMPLERS + SCORED]
-VAE_ESTIMATORS = (  # those that the binary VAE trains with
-    *("concrete", "sigmoid-adjusted", "reinmax", "moving-average", "nvil", "leave-one-out", "muprop"),
-    *("rebar", "relax", "arm", "disarm"),
-)
-ARCHITECTURES = ("linear", "nonlinear")  # of the binary VAE
 MAX_LENGTH = 1000  # entries of a list, characters of a path
 
 
@@ -150,8 +146,8 @@ RULES = {
     "noises": _whole(1),
     "temperature": POSITIVE,
     "tuning_steps": _whole(1),
-    "vae_estimators": _names(VAE_ESTIMATORS),
-    "architectures": _names(ARCHITECTURES),
+    "vae_estimators": _names(vae.ESTIMATORS),
+    "architectures": _names(list(vae.ARCHITECTURES)),
     "vae_steps": _steps(RECORD_EVERY),
     # of the command
     "benchmark": _text("the path of a file from bsn bench --json"),

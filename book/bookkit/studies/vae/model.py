@@ -1,38 +1,44 @@
 """The net and its bound: encoder, Bernoulli latents, decoder, trainable prior."""
 
-import typing
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from bsn.backend import tf
+from bookkit.studies.vae import ARCHITECTURES
+from bsn.backend import Tensor, tf
 from bsn.estimators import sample
 
 LATENTS = 200
-ARCHITECTURES = {"linear": (), "nonlinear": (200, 200)}  # widths between image and latents, each way
 LEAK = 0.3  # of the hidden LeakyReLU
-AT_ONCE = 2000  # rows of the decoder in one call of an evaluation
+MAX_ROWS = 2000  # of the decoder in one call of an evaluation
+
+Layers: TypeAlias = "list[tuple[tf.Tensor, tf.Tensor]]"  # (weights [in, out], bias [out]) of each layer
 
 
-class Net(typing.NamedTuple):
+class Net(NamedTuple):
     """A net of D pixels and H latents; all fields but the last are trained.
 
     Attributes:
-        encoder, decoder: [(weights [in, out], bias [out]), ...], the last layer linear.
+        encoder, decoder: their last layer is linear.
         prior: logits [H].
-        mean: [D], the training images', taken off the encoder's input.
+        mean: of the training images, [D], subtracted from the encoder's input.
     """
 
-    encoder: list
-    decoder: list
-    prior: typing.Any
-    mean: typing.Any
+    encoder: Layers
+    decoder: Layers
+    prior: Tensor
+    mean: Tensor
 
 
-def initial_net(seed, architecture, mean, latents=LATENTS):
-    """Glorot-uniform weights, zeros elsewhere; the decoder's last bias gives each pixel its mean.
+def initial_net(seed: int, architecture: str, mean: np.ndarray, latents: int = LATENTS) -> Net:
+    """Draw Glorot-uniform weights; the decoder's last bias gives each pixel its mean, all else is zero.
 
     Args:
-        architecture: a name in `ARCHITECTURES`; mean: of the training images, [D].
+        architecture: a name in `ARCHITECTURES`.
+        mean: of the training images, [D].
     """
     rng = np.random.default_rng([seed, 0])
     widths = [len(mean), *ARCHITECTURES[architecture], latents]
@@ -42,8 +48,8 @@ def initial_net(seed, architecture, mean, latents=LATENTS):
     return Net(encoder, decoder, tf.zeros([latents]), tf.constant(mean, tf.float32))
 
 
-def glorot(rng, widths):
-    """Layers [(weights, bias), ...] of these widths."""
+def glorot(rng: np.random.Generator, widths: Sequence[int]) -> Layers:
+    """Draw Glorot-uniform weights between layers of these widths, with zero biases."""
     limits = [np.sqrt(6 / (a + b)) for a, b in zip(widths, widths[1:])]
     return [
         (tf.constant(rng.uniform(-limit, limit, [a, b]), tf.float32), tf.zeros([b]))
@@ -51,53 +57,61 @@ def glorot(rng, widths):
     ]
 
 
-def forward(layers, h, activation=lambda h: tf.nn.leaky_relu(h, LEAK)):
-    """[..., in] to [..., out]."""
-    for place, (weights, bias) in enumerate(layers):
-        h = tf.tensordot(activation(h) if place else h, weights, 1) + bias
+def leaky_relu(h: Tensor) -> Tensor:
+    """Return h, times `LEAK` below 0."""
+    return tf.nn.leaky_relu(h, LEAK)
+
+
+def forward(layers: Layers, h: Tensor, activation: Callable[[Tensor], Tensor] = leaky_relu) -> Tensor:
+    """Map [..., in] to [..., out], with the activation between layers."""
+    (weights, bias), *following = layers
+    h = tf.tensordot(h, weights, 1) + bias
+    for weights, bias in following:
+        h = tf.tensordot(activation(h), weights, 1) + bias
     return h
 
 
-def encode(net, x):
-    """Logits of q(b | x), [B, H], for images [B, D]."""
+def encode(net: Net, x: Tensor) -> Tensor:
+    """Return the logits of q(b | x), [B, H], for images [B, D]."""
     return forward(net.encoder, x - net.mean)
 
 
-def negative_elbo(net, x, logits, b):
-    """f(b) = log q(b | x) - log p(b) - log p(x | b), [..., B], for latents [..., B, H].
+def negative_elbo(net: Net, x: Tensor, logits: Tensor, b: Tensor) -> Tensor:
+    """Return f(b) = log q(b | x) - log p(b) - log p(x | b), [..., B], for latents [..., B, H].
 
-    Between 0 and 1 the log-probabilities of b are carried on linearly, as by Concrete's and REBAR's authors.
+    Between 0 and 1 the log-probabilities of b are extended linearly, as by Concrete's and REBAR's authors.
     """
     pixels = forward(net.decoder, 2 * b - 1)
-    return bernoulli(logits, b) - bernoulli(net.prior, b) - bernoulli(pixels, x)
+    return log_probability(logits, b) - log_probability(net.prior, b) - log_probability(pixels, x)
 
 
-def bernoulli(logits, b):
-    """log of the probability of b, summed over the last axis."""
+def log_probability(logits: Tensor, b: Tensor) -> Tensor:
+    """Return the log-probability of b by independent Bernoulli units, summed over the last axis."""
     return tf.reduce_sum(b * logits - tf.math.softplus(logits), -1)
 
 
-def bound(net, images, samples, seed):
-    """Each image's bound, [N]: the log of the mean of p(x, b) / q(b | x) over so many b from q, in nats.
+def bound(net: Net, images: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Estimate each image's bound, [N], in nats: the log of the mean of p(x, b) / q(b | x) over b from q.
 
-    With one sample it is an estimate of the ELBO; its mean grows with their number, towards log p(x).
+    With one sample it is an estimate of the ELBO; its expectation grows with their number, towards log p(x).
 
     Args:
-        images: [N, D] of zeros and ones; seed: of the samples, the same for all nets.
+        images: [N, D] of zeros and ones.
+        seed: of the samples, the same for all nets.
 
     Reference: Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519.
     """
-    rng, share = np.random.default_rng(seed), max(1, AT_ONCE // samples)
-    found = []
-    for low in range(0, len(images), share):
-        x = images[low : low + share]
+    rng, count = np.random.default_rng(seed), max(1, MAX_ROWS // samples)
+    bounds = []
+    for low in range(0, len(images), count):
+        x = images[low : low + count]
         noise = rng.random([samples, len(x), net.prior.shape[0]], np.float32)
-        found.append(_bound(net, tf.constant(x), tf.constant(noise)).numpy())
-    return np.concatenate(found)
+        bounds.append(_bound(net, tf.constant(x), tf.constant(noise)).numpy())
+    return np.concatenate(bounds)
 
 
 @tf.function(jit_compile=True)
-def _bound(net, x, noise):
+def _bound(net: Net, x: Tensor, noise: Tensor) -> Tensor:
     x = tf.cast(x, net.mean.dtype)
     logits = encode(net, x)
     weights = -negative_elbo(net, x, logits, sample(logits, noise))

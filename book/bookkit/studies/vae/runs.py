@@ -1,37 +1,39 @@
-"""Nets trained, two at once, and what is kept of each: the curve of its bound and its test bound."""
+"""Train nets, several at once, and record of each the curve of its bound and its test bound."""
+
+from __future__ import annotations
 
 import concurrent.futures
 import functools
 import hashlib
 import json
-import multiprocessing
-import os
+import pathlib
 import platform
-import threading
 import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from bookkit import data, record
+from bookkit import data, processes, record
 from bookkit.environment import processor, versions
-from bookkit.parameters import VAE_ESTIMATORS
 from bookkit.paths import VAE
 from bookkit.progress import training_progress
 from bookkit.settings import Settings
+from bookkit.studies.vae import ESTIMATORS
 from bsn.spec import BATCH_SIZE, RECORD_EVERY
 
 VERSION = 1  # raise it when a change gives the same settings other results
 SAMPLES = 100  # of the test bound
-BINARISING, TESTING = 20, 21  # seeds, the same for all nets
-BOOK_RECORD = VAE
+BINARISATION_SEED, TEST_SEED = 20, 21  # the same for all nets
 BOOK_STEPS = 40_000
-BOOK_RUNS = {  # architecture -> estimators and seeds of the book's record
-    "linear": (VAE_ESTIMATORS, (1, 2, 3)),
-    "nonlinear": (("leave-one-out", "relax", "arm", "disarm"), (1, 2, 3)),  # DisARM's
+BOOK_SEEDS = (1, 2, 3)
+BOOK_RUNS = {  # architecture -> estimators of the book's record
+    "linear": ESTIMATORS,
+    "nonlinear": ("leave-one-out", "relax", "arm", "disarm"),  # DisARM's
 }
-SETTINGS = ("architecture", "estimator", "seed", "steps")
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # per process
 
 SCHEMA = pa.schema(
     [("key", pa.string()), ("version", pa.int64()), ("data", pa.string()), ("dataset", pa.string())]
@@ -44,151 +46,128 @@ SCHEMA = pa.schema(
 )
 
 
+class Run(NamedTuple):
+    """What determines a net, besides its data."""
+
+    architecture: str
+    estimator: str
+    seed: int
+    steps: int
+
+
 @functools.lru_cache(maxsize=1)
-def binarised(source):
-    """Part -> images [N, D] of zeros and ones, uint8: each pixel drawn once, by its intensity."""
-    rng = np.random.default_rng(BINARISING)
-    parts = source.parts
-    return {part: (rng.random(parts[part][0].shape) < parts[part][0]).astype(np.uint8) for part in data.PARTS}
+def binarised(source: data.Data) -> dict[str, np.ndarray]:
+    """Return part -> images [N, D] of zeros and ones, uint8: each pixel drawn once, by its intensity."""
+    rng = np.random.default_rng(BINARISATION_SEED)
+    images = {part: source.parts[part][0] for part in data.PARTS}
+    return {part: (rng.random(array.shape) < array).astype(np.uint8) for part, array in images.items()}
 
 
-def batches(seed, images, steps):
-    """Which images each step takes, [steps, BATCH_SIZE]: every one once before any comes again."""
+def batches(seed: int, images: int, steps: int) -> np.ndarray:
+    """Draw which images each step takes, [steps, BATCH_SIZE]: every one once before any comes again."""
     rng = np.random.default_rng([seed, 1])
     order = [rng.permutation(images) for _ in range(-(-steps * BATCH_SIZE // images))]
     return np.concatenate(order)[: steps * BATCH_SIZE].reshape(steps, BATCH_SIZE).astype(np.int32)
 
 
-def train_one(source, architecture, estimator, seed, steps):
-    """Train a net, and evaluate it on the test part; returns a row of `SCHEMA`."""
-    from bookkit.studies.vae import model
-    from bookkit.studies.vae import steps as training
+def measure(run: Run, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+    """Train a net on images [N, D], and evaluate it on the test images.
+
+    Returns:
+        `curve` (the mean ELBO over every `RECORD_EVERY` steps), `test_bound` and `seconds` of a core.
+    """
+    from bookkit.studies.vae import model, steps
     from bsn.backend import tf
 
-    started, parts = time.process_time(), binarised(source)
-    net = model.initial_net(seed, architecture, parts["train"].mean(0))
-    state = training.initial_state(estimator, net, seed)
-    images, order = tf.constant(parts["train"]), batches(seed, len(parts["train"]), steps)
-    streams = [np.random.default_rng([seed, 3, plane]) for plane in range(training.planes(estimator))]
+    started = time.process_time()
+    state = steps.initial_state(
+        run.estimator, model.initial_net(run.seed, run.architecture, train.mean(0)), run.seed
+    )
+    images, order = tf.constant(train), batches(run.seed, len(train), run.steps)
+    streams = [np.random.default_rng([run.seed, 3, plane]) for plane in range(steps.planes(run.estimator))]
     curve = []
-    for done in range(0, steps, RECORD_EVERY):
-        chosen = order[done : done + RECORD_EVERY]
+    for completed in range(0, run.steps, RECORD_EVERY):
+        chosen = order[completed : completed + RECORD_EVERY]
         noise = np.stack([rng.random([*chosen.shape, model.LATENTS], np.float32) for rng in streams], 1)
-        state, elbo = training.train(
-            estimator, state, images, tf.constant(chosen), tf.constant(noise), tf.constant(float(done))
-        )
+        chunk = tf.constant(chosen), tf.constant(noise), tf.constant(float(completed))
+        state, elbo = steps.train(run.estimator, state, images, *chunk)
         curve.append(float(elbo))
-    tested = model.bound(state.net, parts["test"], SAMPLES, TESTING)
-    made = {
-        "key": key(source.checksum, architecture, estimator, seed, steps),
+    test_bound = float(model.bound(state.net, test, SAMPLES, TEST_SEED).mean())
+    return {"curve": curve, "test_bound": test_bound, "seconds": time.process_time() - started}
+
+
+def key(checksum: str, run: Run) -> str:
+    """Return the name in the record of a net trained on the data of that checksum."""
+    text = json.dumps([VERSION, checksum, *run])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def row(run: Run, source: data.Data, measures: dict[str, Any]) -> record.Row:
+    """Return a net's row of `SCHEMA`, from its `measure`."""
+    fields = {
+        "key": key(source.checksum, run),
         "version": VERSION,
         "data": source.checksum,
         "dataset": source.name,
-        "architecture": architecture,
-        "estimator": estimator,
-        "seed": seed,
-        "steps": steps,
+        **run._asdict(),
         "every": RECORD_EVERY,
-        "curve": curve,
-        "test_bound": float(tested.mean()),
-        "seconds": time.process_time() - started,
+        **measures,
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{processor()}, {platform.system()}",
         "versions": json.dumps(versions(["bsn", "numpy", "tensorflow"])),
     }
-    return {**made, "digest": record.digest(made)}
+    return {**fields, "digest": record.digest(fields)}
 
 
-def key(checksum, *settings):
-    """The name of a net: of its `SETTINGS`, and data with that checksum."""
-    text = json.dumps([VERSION, checksum, *settings])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def train(source, settings, environment):
-    """The rows of some nets, in their order, trained unless this build's record has them.
-
-    Each has a process with one thread to itself, `environment.threads` at once; one that is done is kept
-    at once.
-
-    Args:
-        source: a `bookkit.data.Data`; settings: a list of (architecture, estimator, seed, steps).
-        environment: a `bookkit.settings.Settings`.
+def train(runs: Sequence[Run], source: data.Data, settings: Settings) -> tuple[pd.DataFrame, int]:
+    """Train the nets that this build's record lacks, each in a process of one thread.
 
     Returns:
-        The rows, and how many were trained now.
+        `frame` of all of them in their order, and how many were trained now.
+
+    Raises:
+        InputError: a record that cannot be read or written; what came before is recorded.
     """
-    checksum = source.checksum
-    where = environment.record and environment.record / "vae"
-    paths = {one: where and os.path.join(where, key(checksum, *one) + ".parquet") for one in settings}
-    found = {} if environment.fresh else {one: _kept(path) for one, path in paths.items()}
-    wanted = [one for one in settings if not found.get(one)]
-    if wanted:
+    keys = {run: key(source.checksum, run) for run in runs}
+    paths = {run: settings.record / "vae" / f"{keys[run]}.parquet" for run in runs} if settings.record else {}
+    rows = {run: read(path)[0] for run, path in paths.items() if path.exists() and not settings.fresh}
+    lacking = [run for run in runs if run not in rows]
+    images = binarised(source)
+    if lacking:
         with (
-            training_progress(sum(one[-1] for one in wanted)) as advance,
-            concurrent.futures.ProcessPoolExecutor(
-                min(environment.threads, len(wanted)),
-                multiprocessing.get_context("spawn"),
-                _prepare,
-                [source],
-            ) as pool,
+            training_progress(sum(run.steps for run in lacking)) as advance,
+            processes.pool(min(settings.threads, len(lacking)), ONE_THREAD) as pool,
         ):
-            running = {pool.submit(_train_prepared, *one): one for one in wanted}
-            for future in concurrent.futures.as_completed(running):
-                one = running[future]
-                found[one] = future.result()
-                if where:
-                    record.write(paths[one], [found[one]], SCHEMA)
-                advance(one[-1])
-    return [found[one] for one in settings], len(wanted)
+            tasks = {pool.submit(measure, run, images["train"], images["test"]): run for run in lacking}
+            for task in concurrent.futures.as_completed(tasks):
+                run = tasks[task]
+                rows[run] = row(run, source, task.result())
+                if settings.record:
+                    record.write(paths[run], [rows[run]], SCHEMA)
+                advance(run.steps)
+    return frame([rows[run] for run in runs]), len(lacking)
 
 
-def write_book_record():
-    """Train what the book's record holds, and write it; returns how many nets that is."""
-    settings = [
-        (architecture, name, seed, BOOK_STEPS)
-        for architecture, (names, seeds) in BOOK_RUNS.items()
-        for seed in seeds
+def book_runs() -> list[Run]:
+    """Return the runs of the book's record."""
+    return [
+        Run(architecture, name, seed, BOOK_STEPS)
+        for architecture, names in BOOK_RUNS.items()
+        for seed in BOOK_SEEDS
         for name in names
     ]
-    environment = Settings.from_environment()
-    rows, _ = train(data.load("mnist", environment.mnist_dir), settings, environment)
-    record.write(BOOK_RECORD, rows, SCHEMA)
-    return len(rows)
 
 
-_source = None  # of a process of `train`
+def write_book_record() -> int:
+    """Train the nets of the book's record, and write it; return how many they are."""
+    settings = Settings.from_environment()
+    nets, _ = train(book_runs(), data.load("mnist", settings.mnist_dir), settings)
+    record.write(VAE, nets.to_dict("records"), SCHEMA)
+    return len(nets)
 
 
-def _prepare(source):
-    """Set up a process of `train`: its data, one thread, and an end when its parent ends."""
-    global _source
-    _source = source
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    from bsn.backend import tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def _train_prepared(*settings):
-    return train_one(_source, *settings)
-
-
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _kept(path):
-    try:
-        return read(path)[0] if path else None
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def read(path):
-    """The rows of a file, each one checked.
+def read(path: pathlib.Path) -> list[record.Row]:
+    """Read the rows of a file, and check each.
 
     Raises:
         InputError: the file is cut short, damaged, edited or of another version.
@@ -196,15 +175,15 @@ def read(path):
     schema, rows = record.read_table(path)
     if not schema.equals(SCHEMA):
         raise record.refused(path, "is not a record of trained VAEs")
-    for made in rows:
-        if made["digest"] != record.digest(made):
-            raise record.refused(path, f"was changed after it was written (net {made['key']})")
-        if made["version"] != VERSION:
-            raise record.refused(path, f"is of version {made['version']}, this is {VERSION}")
+    for net in rows:
+        if net["digest"] != record.digest(net):
+            raise record.refused(path, f"was changed after it was written (net {net['key']})")
+        if net["version"] != VERSION:
+            raise record.refused(path, f"is of version {net['version']}, this is {VERSION}")
     return rows
 
 
-def frame(rows):
-    """Rows as a DataFrame, a row a net; `curve` an array of the mean ELBO over every 100 steps."""
-    made = pd.DataFrame(rows, columns=SCHEMA.names)
-    return made.assign(curve=[np.array(curve) for curve in made.curve])
+def frame(rows: Sequence[record.Row]) -> pd.DataFrame:
+    """Return one row per net; `curve` is an array of the mean ELBO over every `RECORD_EVERY` steps."""
+    nets = pd.DataFrame(rows, columns=SCHEMA.names)
+    return nets.assign(curve=nets.curve.map(np.array))
