@@ -99,7 +99,7 @@ def add(folder: pathlib.Path, row: Row) -> None:
     write(folder / f"{row['key']}.parquet", [row])
 
 
-def write(path: pathlib.Path, rows: Sequence[Row], schema: pa.Schema = SCHEMA) -> None:
+def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Schema = SCHEMA) -> None:
     """Write rows to one file, whole or not at all; make its folder if it is missing.
 
     Raises:

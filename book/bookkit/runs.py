@@ -24,7 +24,7 @@ from bsn.spec import Spec
 
 SIDE_BY_SIDE = 16  # nets; more are no faster, and fewer could not keep every core busy
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 
 
 def run(
@@ -101,7 +101,7 @@ def train(
 
 
 @contextlib.contextmanager
-def _threads(count: int, data: Data, show: Callable[[int], None]) -> Iterator[cluster.Submit]:
+def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[cluster.Submit]:
     """Yield a function that submits a batch of nets to threads of this machine."""
     stopped, lock = threading.Event(), threading.Lock()
 

@@ -87,9 +87,7 @@ class Replay:
             assert found == pytest.approx(right.mean(), abs=(margins < CLOSE).mean() + 1e-9)
             if margins.min() > CLOSE:
                 self.compared += 1
-                for one, other in zip(
-                    leaves(self.state(nets)), leaves((parameters, moments)), strict=True
-                ):
+                for one, other in zip(leaves(self.state(nets)), leaves((parameters, moments)), strict=True):
                     np.testing.assert_allclose(one, other, rtol=1e-5, atol=3e-6)
             total, self.step = total + found, self.step + 1
         self.summed += total

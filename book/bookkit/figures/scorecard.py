@@ -44,8 +44,8 @@ def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, s
     for claim, lines in texts.items():
         readings = claims[claims.claim == claim]
         axes.text(0, row - 0.45, "\n".join(lines), va="top", linespacing=1.15)
-        x = 0.76 + 0.045 * np.arange(len(readings))
-        _mark(axes, x, np.full(len(x), row), readings.verdict)
+        columns = 0.76 + 0.045 * np.arange(len(readings))
+        _mark(axes, columns, np.full(len(columns), row), readings.verdict)
         row += len(lines) + 0.45
     _legend(figure)
     text = f"{agreement}; {hold} of {len(claims)} readings of the {len(texts)} claims hold."

@@ -1,4 +1,4 @@
-"""``python -m bookkit.studies.vae``: train the nets of the book's record, or resume where that was stopped."""
+"""``python -m bookkit.studies.vae``: train the nets of the book's record, or continue a stopped run."""
 
 import sys
 

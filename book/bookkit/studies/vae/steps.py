@@ -61,7 +61,7 @@ def _zero_at_first(layers: Layers) -> Layers:
 
 
 def planes(name: str) -> int:
-    """Return how many uniforms per latent a step of an estimator draws; REBAR's and RELAX's second is tied."""
+    """Return how many uniforms per latent a step draws; REBAR's and RELAX's second is tied to the first."""
     return 2 if ESTIMATORS[name].noise == "K" else 1
 
 
