@@ -15,6 +15,7 @@ from bsn.backend import Tensor, tf
 SURROGATE_UNITS = 8  # tanh units of RELAX's surrogate, one small net per example
 DRAWS = 16  # per step of the tuning
 Values = list[np.ndarray]
+Estimate = Callable[[Tensor, Tensor, list[Tensor]], Tensor]  # logits, noise, values to g
 
 
 def caller_options(
@@ -64,9 +65,8 @@ def _surrogate(values: list[Any], z: Tensor) -> Tensor:
 
 
 def _least_variance(
-    estimate: Callable[[Tensor, Tensor, list[Tensor]], Tensor],
-    setting: Setting, values: Values, steps: int, rate: float, seed: int,
-) -> Values:  # fmt: skip
+    estimate: Estimate, setting: Setting, values: Values, steps: int, rate: float, seed: int
+) -> Values:
     rng, shape = np.random.default_rng([seed, 1]), setting.logits.shape
 
     @tf.function

@@ -110,9 +110,7 @@ def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.
         smaller, larger = (bias(part) if quantity == "bias" else part.deviation**2 for part in parts)
         ratio = (smaller.mask(smaller < ROUNDING, 0.0) / larger).dropna()
         if repeat:
-            typical, low, high = _geometric_mean(
-                ratio, ratio.index.get_level_values(repeat), len(ORDERINGS)
-            )
+            typical, low, high = _geometric_mean(ratio, ratio.index.get_level_values(repeat), len(ORDERINGS))
         else:
             typical, low, high = ratio.median(), ratio.min(), ratio.max()
         if (low, high) != (0, 0) and low <= 1 + ROUNDING < high:

@@ -103,8 +103,12 @@ def measure(
 
 def measure_all(
     setting: Setting,
-    samples: int = 1000, noises: int = 10, temperature: float = 0.5, tuning: int = 300, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    samples: int,
+    noises: int = 10,
+    temperature: float = 0.5,
+    tuning: int = 300,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Call `measure` for every estimator of the registry, in its order."""
     options = caller_options(setting, temperature, tuning, seed)
     parts = [measure(name, setting, samples, noises, seed, **options.get(name, {})) for name in ESTIMATORS]
