@@ -148,7 +148,7 @@ def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_inde
     """
     styler = frame.rename_axis(index=None, columns=None).style
     styler = styler.hide(axis="index") if hide_index else styler
-    for name, column in frame.select_dtypes("object").items():
+    for name, column in frame.select_dtypes(["object", "str"]).items():
         wide = column.map(lambda value: len(str(value))).max() > ONE_LINE
         width = {"min-width": "16em"} if wide else {"white-space": "nowrap"}
         styler = styler.set_properties([name], **width)

@@ -71,8 +71,9 @@ def _least_variance(
 
     @tf.function
     def slopes(noise: Tensor, values: list[Tensor]) -> list[Tensor]:
-        logits, noise = tied_noise(setting, noise)
-        return estimators.variance_gradient(lambda: estimate(logits, noise, values), values)[1]
+        logits = tf.zeros_like(noise) + setting.logits
+        tied = tied_noise(logits, noise)
+        return estimators.variance_gradient(lambda: estimate(logits, tied, values), values)[1]
 
     def sampled(values: Values) -> list[Tensor]:
         return slopes(tf.constant(rng.random([DRAWS, *shape])), [tf.constant(v) for v in values])
@@ -81,12 +82,6 @@ def _least_variance(
     return last
 
 
-def tiled(setting: Setting, noise: Tensor) -> Tensor:
-    """Repeat the logits for each draw of the noise [M, P, E, H]."""
-    return tf.zeros_like(noise) + setting.logits
-
-
-def tied_noise(setting: Setting, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `tiled` logits and two noises for REBAR and RELAX: the second leads back to the same z."""
-    logits = tiled(setting, noise)
-    return logits, tf.stack([noise, estimators.tied(logits, noise)])
+def tied_noise(logits: Tensor, noise: Tensor) -> Tensor:
+    """Return two noises for REBAR and RELAX from one: the second leads back to the same z."""
+    return tf.stack([noise, estimators.tied(logits, noise)])

@@ -39,9 +39,9 @@ def catalogue() -> pd.DataFrame:
 
 def bias(frame: pd.DataFrame) -> pd.Series:
     """Return the relative bias: 0 if known to be unbiased, else minus what sampling adds to it."""
-    squared = frame.bias**2 - frame.bias_error**2
+    squared: pd.Series = frame.bias**2 - frame.bias_error**2
     known = frame.estimator.map(lambda name: ESTIMATORS[name].bias == "unbiased")
-    return np.sqrt(squared.clip(lower=0)).mask(known, 0.0)
+    return (squared.clip(lower=0) ** 0.5).mask(known, 0.0)
 
 
 def error(frame: pd.DataFrame, budget: float = 1) -> pd.Series:
@@ -80,14 +80,12 @@ def ranking(frame: pd.DataFrame, repeat: str, budget: float = 1) -> pd.DataFrame
 
 def show_ranking(table: pd.DataFrame) -> Styler:
     """Format a `ranking`."""
-    table = table.assign(low=intervals(table.low, table.high, ".3g"))
-    names = {
-        "error": "error per evaluation", "low": "95 % interval", "bias": "bias", "deviation": "deviation",
-        "cosine": "cosine", "evaluations": "evaluations of f", "microseconds": "time, µs",
-    }  # fmt: skip
-    digits = {name: "{:.3f}" for name in ("bias", "deviation", "cosine")}
-    digits |= {"error per evaluation": "{:.3g}", "evaluations of f": "{:.0f}", "time, µs": "{:.0f}"}
-    return styled(table[list(names)].rename(columns=names), digits, hide_index=False)
+    names = {"error": "error per evaluation", "evaluations": "evaluations of f", "microseconds": "time, µs"}
+    digits = dict.fromkeys(["bias", "deviation", "cosine"], "{:.3f}")
+    digits |= dict(zip(names.values(), ("{:.3g}", "{:.0f}", "{:.0f}")))
+    shown = table.rename(columns=names).drop(columns=["low", "high"])
+    shown.insert(1, "95 % interval", intervals(table.low, table.high, ".3g"))
+    return styled(shown, digits, hide_index=False)
 
 
 def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.DataFrame:
@@ -126,5 +124,6 @@ def show_orderings(table: pd.DataFrame) -> Styler:
     """Format rows of `compare`: one row per claim and setting."""
     order = list(table.claim.unique())
     table = table.sort_values("claim", key=lambda claims: claims.map(order.index), kind="stable")
-    table = table.assign(interval=intervals(table.low, table.high, ".4g"))
-    return styled(table[["claim", "where", "ratio", "interval", "verdict"]], {"ratio": "{:.4g}"})
+    shown = table[["claim", "where", "ratio"]].copy()
+    shown["interval"], shown["verdict"] = intervals(table.low, table.high, ".4g"), table.verdict
+    return styled(shown, {"ratio": "{:.4g}"})

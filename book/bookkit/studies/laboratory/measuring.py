@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bookkit.studies.laboratory.caller import caller_options, tied_noise, tiled
+from bookkit.studies.laboratory.caller import caller_options, tied_noise
 from bookkit.studies.laboratory.rules import moments, rule
 from bookkit.studies.laboratory.settings import Setting
 from bsn import estimators
@@ -36,9 +36,9 @@ def estimates(name: str, setting: Setting, noise: np.ndarray, options: dict[str,
     share = max(1, CHUNK // (noise[:, 0].size * count(entry.evaluations, setting.logits.shape[-1], 2)))
     for low in range(0, noise.shape[1], share):
         u = tf.constant(noise[:, low : low + share])
-        logits = tiled(setting, u[0])
+        logits = tf.zeros_like(u[0]) + setting.logits
         if entry.noise == 2:  # the second is made from the first, as by the authors of both estimators
-            logits, u = tied_noise(setting, u[0])
+            u = tied_noise(logits, u[0])
         elif entry.noise in (0, 1):
             u = u[0]
         parts.append(estimators.gradient(name, setting.loss, logits, u, **options)[0].numpy())

@@ -23,14 +23,12 @@ class Setting(typing.NamedTuple):
         logits: [P, E, H].
         gram: [P, E, E], dot products of the examples' inputs.
         points: one row per point, that says which it is.
-        repeat: the column of `points` that counts independent repetitions; None if there are none.
     """
 
     loss: Loss
     logits: np.ndarray
     gram: np.ndarray
     points: pd.DataFrame
-    repeat: str | None = None
 
 
 def adam(
@@ -86,7 +84,7 @@ def quadratics(problems: int, units: int, seed: int) -> Setting:
         return tf.reduce_sum((tf.matmul(b, matrix) + vector) * b, -1)
 
     table = pd.DataFrame({"problem": range(1, problems + 1)})
-    return Setting(loss, logits, np.ones([problems, 1, 1]), table, "problem")
+    return Setting(loss, logits, np.ones([problems, 1, 1]), table)
 
 
 def nets(
@@ -117,7 +115,7 @@ def nets(
         return (tf.reduce_logsumexp(z, -1) - tf.reduce_sum(z * targets, -1)) / data.classes
 
     gram = np.repeat((images @ images.T + 1)[None], len(table), 0)  # the 1 is the bias's
-    return Setting(loss, np.array(below), gram, pd.DataFrame(table, columns=["net", "step"]), "net")
+    return Setting(loss, np.array(below), gram, pd.DataFrame(table, columns=["net", "step"]))
 
 
 def _trained(
