@@ -92,7 +92,9 @@ def checkout(tmp_path_factory):
 @pytest.fixture(scope="session")
 def smoke(checkout):
     """The book in the smoke profile: (the finished command, the folder it ran in)."""
-    return run_bsn("build", "--profile", "smoke", cwd=checkout, PYTHONPATH=str(checkout)), checkout
+    return run_bsn(
+        "build", "--profile", "smoke", cwd=checkout, PYTHONPATH=f"{checkout}:{checkout / 'book'}"
+    ), checkout
 
 
 @pytest.fixture(scope="session")

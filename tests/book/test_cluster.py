@@ -171,7 +171,7 @@ def test_chapters_at_once_share_the_cluster(shared_cluster, site, checkout, tmp_
     names = ["--chapter", "experiment_0", "experiment_5", "--scheduler", shared_cluster.address]
     ran = run_bsn(
         "build", "--profile", "smoke", *names,
-        cwd=checkout, PYTHONPATH=str(checkout), BSN_RECORD=str(tmp_path / "record"),
+        cwd=checkout, PYTHONPATH=f"{checkout}:{checkout / 'book'}", BSN_RECORD=str(tmp_path / "record"),
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert f"training on 2 workers (2 threads) of the scheduler at {shared_cluster.address}" in ran.stderr

@@ -149,7 +149,7 @@ def test_one_chapter_in_a_fresh_checkout_on_data_of_ones_own(checkout, tmp_path)
     np.savez(fresh / "mine.npz", **arrays)
     short = ["-p", "epochs", "1", "-p", "steps_per_epoch", "101", "-p", "hidden", "[8]"]
     arguments = ["--dataset", "mine.npz", "--chapter", "experiment_0", *short]
-    ran = run_bsn("build", *arguments, cwd=fresh, PYTHONPATH=str(fresh))
+    ran = run_bsn("build", *arguments, cwd=fresh, PYTHONPATH=f"{fresh}:{fresh / 'book'}")
     assert ran.returncode == 0, ran.stderr
     site = fresh / "_build" / "html"
     assert "mine.npz" in bs4.BeautifulSoup((site / "experiment_0.html").read_text(), "html.parser").text
@@ -168,7 +168,7 @@ def test_a_failing_chapter_stops_nothing_else(checkout, site):
     try:
         nbformat.write(notebook, path)
         arguments = ["--profile", "smoke", "--fresh", "--chapter", "experiment_0", "estimators"]
-        ran = run_bsn("build", *arguments, cwd=checkout, PYTHONPATH=str(checkout))
+        ran = run_bsn("build", *arguments, cwd=checkout, PYTHONPATH=f"{checkout}:{checkout / 'book'}")
     finally:
         path.write_text(original)
     assert ran.returncode == 1

@@ -188,7 +188,15 @@ def test_the_launch_buttons_on_a_page(checkout, smoke, tmp_path):
     subprocess.run(["git", "init", "-q", "-b", "main", copy], check=True)
     remote = ["remote", "add", "origin", "https://github.com/someone/bsn"]
     subprocess.run(["git", "-C", copy, *remote], check=True)
-    ran = run_bsn("build", "--profile", "smoke", "--chapter", "estimators", cwd=copy, PYTHONPATH=str(copy))
+    ran = run_bsn(
+        "build",
+        "--profile",
+        "smoke",
+        "--chapter",
+        "estimators",
+        cwd=copy,
+        PYTHONPATH=f"{copy}:{copy / 'book'}",
+    )
     assert ran.returncode == 0, ran.stderr
     page = (copy / "_build" / "html" / "experiment_2.html").read_text()
     assert "https://mybinder.org/v2/gh/someone/bsn/main" in page and "book/experiment_2.ipynb" in page
