@@ -14,33 +14,27 @@ CLAIMS = pd.read_csv(statistics.CLAIMS)
 
 
 def test_intervals_against_values_from_a_table():
-    """Student's t for 2 degrees of freedom and 95 % is 4.303."""
-    low, high = statistics.prediction_interval([0.4, 0.5, 0.6])
-    assert (low, high) == pytest.approx(
-        (0.5 - 0.43027 * np.sqrt(4 / 3), 0.5 + 0.43027 * np.sqrt(4 / 3)), rel=1e-2
-    )
-    assert high - 0.5 == pytest.approx(0.43027 * np.sqrt(4 / 3), rel=1e-4)
-    low, high = statistics.prediction_interval([0.1, 0.5, 0.9])
-    assert (low, high) == (0, 1)  # accuracies end there
-    low, high = statistics.mean_interval([1, 2, 3])
-    assert (low, high) == pytest.approx((2 - 4.3027 / np.sqrt(3), 2 + 4.3027 / np.sqrt(3)), rel=1e-4)
+    """Student's t for 2 degrees of freedom and 95 % is 4.3027."""
+    half = 0.43027 * np.sqrt(4 / 3)
+    interval = statistics.prediction_interval([0.4, 0.5, 0.6])
+    assert interval == pytest.approx((0.5 - half, 0.5 + half), abs=1e-5)
+    assert statistics.prediction_interval([0.1, 0.5, 0.9]) == (0, 1)  # accuracies end there
+    half = 4.3027 / np.sqrt(3)
+    assert statistics.mean_interval([1, 2, 3]) == pytest.approx((2 - half, 2 + half), rel=1e-4)
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
 def test_coverage_of_the_intervals(seeds):
     """95 % of the next draws, and of the true means, lie inside."""
-    rng = np.random.default_rng(0)
     trials = 4000
-    drawn = rng.normal(0.96, 0.002, (trials, seeds + 1))
-    next_inside = mean_inside = 0
-    for row in drawn:
-        low, high = statistics.prediction_interval(row[:-1])
-        next_inside += low <= row[-1] <= high
-        low, high = statistics.mean_interval(row[:-1])
-        mean_inside += low <= 0.96 <= high
+    values = np.random.default_rng(0).normal(0.96, 0.002, (seeds + 1, trials))
     error = 4 * np.sqrt(0.95 * 0.05 / trials)
-    assert next_inside / trials == pytest.approx(0.95, abs=error)
-    assert mean_inside / trials == pytest.approx(0.95, abs=error)
+    for interval, expected in (
+        (statistics.prediction_interval, values[-1]),
+        (statistics.mean_interval, 0.96),
+    ):
+        low, high = interval(values[:-1])
+        assert np.mean((low <= expected) & (expected <= high)) == pytest.approx(0.95, abs=error)
 
 
 def test_one_seed_says_nothing():
@@ -51,12 +45,9 @@ def test_one_seed_says_nothing():
 def test_number_verdicts():
     runs = [0.960, 0.962, 0.964, 0.966]
     low, high = statistics.prediction_interval(runs)
-    assert (
-        statistics.number_verdict(high - 1e-4, runs) == statistics.number_verdict(low + 1e-4, runs) == AGREES
-    )
-    assert (
-        statistics.number_verdict(high + 1e-4, runs) == statistics.number_verdict(low - 1e-4, runs) == DIFFERS
-    )
+    for step, verdict in ((-1e-4, AGREES), (1e-4, DIFFERS)):
+        assert statistics.number_verdict(high + step, runs) == verdict
+        assert statistics.number_verdict(low - step, runs) == verdict
     broken = [0.0958] * 10
     assert statistics.number_verdict(0.0958, broken) == AGREES
     assert statistics.number_verdict(0.0960, broken) == DIFFERS
@@ -81,14 +72,11 @@ def test_claim_verdicts(effects, low, high, verdict):
 
 def test_all_claims_together_are_seldom_decided_wrongly():
     """Effects that lie on the border, all of them: any verdict is wrong, and one in 20 books may have one."""
-    rng = np.random.default_rng(1)
-    level = 1 - (1 - statistics.LEVEL) / len(CLAIMS)
-    books = 400
-    wrong = 0
-    for _ in range(books):
-        interval = statistics.mean_interval(rng.normal(0, 0.002, (10, len(CLAIMS))), level)
-        wrong += any(statistics.region_verdict(*interval, 0, np.inf) != UNDECIDED)
-    assert wrong / books < 0.05 + 4 * np.sqrt(0.05 * 0.95 / books)
+    books, count = 400, len(CLAIMS)
+    effects = np.random.default_rng(1).normal(0, 0.002, (10, books, count))
+    interval = statistics.mean_interval(effects, 1 - (1 - statistics.LEVEL) / count)
+    wrong = (statistics.region_verdict(*interval, 0, np.inf) != UNDECIDED).any(axis=1)
+    assert wrong.mean() < 0.05 + 4 * np.sqrt(0.05 * 0.95 / books)
 
 
 def test_the_claims_file_names_nets_and_regions_that_exist():
@@ -104,8 +92,8 @@ def test_the_claims_file_names_nets_and_regions_that_exist():
 
 def test_the_rates_that_claims_call_best_are_the_best_recorded():
     """Of the three of a setting, by the record's means."""
-    found = statistics.book_measures()
-    means = found.groupby("label").final.mean()
+    measures = statistics.book_measures()
+    means = measures.groupby("label").final.mean()
     for best, name in (
         ("0.3", "Sigmoid-adjusted"),
         ("0.1", "Pass-through"),
@@ -115,14 +103,14 @@ def test_the_rates_that_claims_call_best_are_the_best_recorded():
 
 
 def test_the_record_gives_every_number_and_claim_a_verdict():
-    found = statistics.book_measures()
-    numbers, claims = statistics.numbers(found), statistics.claims(found)
+    measures = statistics.book_measures()
+    numbers, claims = statistics.numbers(measures), statistics.claims(measures)
     assert len(numbers) == 22 and set(numbers.verdict) <= {AGREES, DIFFERS} and (numbers.seeds == 10).all()
     assert len(claims) == len(CLAIMS) and set(claims.verdict) <= {HOLDS, FAILS, UNDECIDED}
     assert (claims.seeds == 10).all()
 
 
-def made_up(values, measure="final"):
+def measured(values, measure="final"):
     """A frame as from `measures`: {(experiment, label): {seed: value}}."""
     return pd.DataFrame(
         [
@@ -135,13 +123,15 @@ def made_up(values, measure="final"):
 
 def test_claims_are_paired_by_seed():
     """A difference that is the same at each seed counts, however much they differ; a lone seed doesn't."""
-    found = made_up({("0", "A"): {1: 0.5, 2: 0.7, 3: 0.9, 4: 0.1}, ("0", "B"): {3: 0.89, 2: 0.69, 1: 0.49}})
-    effects = statistics._effects(found, {"measure": "final", "a": "0: A", "b": "0: B"})
+    measures = measured(
+        {("0", "A"): {1: 0.5, 2: 0.7, 3: 0.9, 4: 0.1}, ("0", "B"): {3: 0.89, 2: 0.69, 1: 0.49}}
+    )
+    effects = statistics._effects(measures, {"measure": "final", "a": "0: A", "b": "0: B"})
     assert list(effects.index) == [1, 2, 3] and effects.to_numpy() == pytest.approx([0.01] * 3)
-    effects = statistics._effects(found, {"measure": "final", "a": "0: A", "b": 0.2})
+    effects = statistics._effects(measures, {"measure": "final", "a": "0: A", "b": 0.2})
     assert effects.to_numpy() == pytest.approx([0.3, 0.5, 0.7, -0.1])
     with pytest.raises(InputError, match="the record has no net '0: C'"):
-        statistics._effects(found, {"measure": "final", "a": "0: A", "b": "0: C"})
+        statistics._effects(measures, {"measure": "final", "a": "0: A", "b": "0: C"})
 
 
 def test_the_second_seeds_contradict_nothing():
@@ -185,28 +175,29 @@ def test_repeatability_of_verdicts_with_known_chances(monkeypatch, tmp_path, see
         ("0", "Near"): half_the_time(stats.t.ppf((1 + each) / 2, seeds - 1)),
         ("0", "Published"): 0.5 + half_the_time(stats.t.ppf(0.975, seeds - 1) * np.sqrt(seeds + 1)),
     }
-    found = made_up({name: dict(enumerate(normal * spread + mean)) for name, mean in nets.items()})
-    found.loc[found.label == "Published", "published"] = 0.5
+    measures = measured({name: dict(enumerate(normal * spread + mean)) for name, mean in nets.items()})
+    measures.loc[measures.label == "Published", "published"] = 0.5
     path = tmp_path / "claims.csv"
     path.write_text("claim,reading,measure,a,b,low,high\n1,,final,0: Far,0,0,\n2,,final,0: Near,0,0,\n")
     monkeypatch.setattr(statistics, "CLAIMS", path)
-    assert statistics.repeatability(found, seeds, draws=4000) == pytest.approx((1 + 0.5 + 0.5) / 3, abs=0.01)
+    assert statistics.repeatability(measures, seeds, draws=4000) == pytest.approx(
+        (1 + 0.5 + 0.5) / 3, abs=0.01
+    )
 
 
 def test_confirming_takes_other_seeds_and_keeps_the_outcome(tmp_path, monkeypatch):
     """The book's own nets under other seeds confirm everything; too few seeds confirm nothing."""
     rows = experiments.book_rows()
     by_seed = {
-        seed + 100: [{**made, "seed": seed + 100} for made in rows if made["seed"] == seed]
+        seed + 100: [row | {"seed": seed + 100} for row in rows if row["seed"] == seed]
         for seed in range(1, 11)
     }
     monkeypatch.setattr(experiments, "complete", lambda rows: by_seed)
     monkeypatch.setattr(statistics, "SECOND_SEEDS", tmp_path / "second.csv")
     monkeypatch.setattr(statistics, "ROOT", tmp_path)
     lines = statistics.confirm(rows).splitlines()
-    assert (
-        lines[0] == f"{22 + len(CLAIMS)} of {22 + len(CLAIMS)} verdicts are the same at the seeds 101 to 110"
-    )
+    total = 22 + len(CLAIMS)
+    assert lines[0] == f"{total} of {total} verdicts are the same at the seeds 101 to 110"
     assert len(lines) == 2 and not pd.concat(statistics.scorecard()).flips.any()
     before = (tmp_path / "second.csv").read_bytes()
     monkeypatch.setattr(experiments, "complete", lambda rows: {101: by_seed[101]})

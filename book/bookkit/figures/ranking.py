@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from bookkit.figures.style import INK, LINES, MUTED, SERIES, Figure, Style, name_rows, panels, shared_legend
-from bookkit.studies.ranking import by_mean, layers, without_derivative
+from bookkit.studies.ranking import by_mean, layers
+from bsn.estimators.registry import ESTIMATORS
 
 SHORT = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}")
 
@@ -71,19 +72,15 @@ def test_errors(ranked: pd.DataFrame, reference: dict[int, float], own: pd.DataF
     axes[0].xaxis.set_major_formatter(SHORT)
     figure.supxlabel("Test error, %", fontsize=10)
     shared_legend(figure, ncols=2)
-    text = (
-        "Test errors after tuning by estimator and depth: the record's mean and interval, and this build's."
-    )
-    sigmoid = pd.DataFrame({"depth": reference.keys(), "mean": reference.values()}).assign(
-        estimator="sigmoid"
-    )
+    text = "Test errors by estimator and depth: the record's mean and interval, and this build's nets."
+    sigmoid = pd.DataFrame({"depth": reference.keys(), "mean": reference.values(), "estimator": "sigmoid"})
     nets = own[["depth", "estimator", "seed", "final"]].astype({"seed": "Int64"})
     return Figure(figure, text, pd.concat([ranked, sigmoid, nets.rename(columns={"final": "this build"})]))
 
 
 def _intervals(axis: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
     """Draw means and intervals of test errors, in one colour if the estimator needs the loss's derivative."""
-    values_only = np.array([without_derivative(name) for name in table.index])
+    values_only = np.array([not ESTIMATORS[name].derivative for name in table.index])
     for chosen, label, colour, marker in (
         (values_only, "takes the loss alone", SERIES[0], "o"),
         (~values_only, "takes the loss's derivative", SERIES[3], "D"),

@@ -50,12 +50,11 @@ def tuning(
 
 def judged(rates: pd.DataFrame, width: int) -> dict[str, dict[str, Any]]:
     """Label -> fields of `bsn.Spec`: each row of `best_rates`, to be judged on the test part."""
-    return {
-        f"{name}, {layers(depth)}": dict(
-            estimator=name, hidden=[width] * depth, learning_rate=rate, evaluate_on="test"
-        )
-        for name, depth, rate in zip(rates.estimator, rates.depth, rates.learning_rate)
-    }
+    settings = {}
+    for name, depth, rate in zip(rates.estimator, rates.depth, rates.learning_rate):
+        (fields,) = tuning([name], [depth], width, [rate]).values()
+        settings[f"{name}, {layers(depth)}"] = fields | {"evaluate_on": "test"}
+    return settings
 
 
 def layers(depth: int) -> str:
@@ -135,11 +134,9 @@ def ranks(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataF
     ends = [statistics.mean_interval(values, each) for _, values in by_setting.final]
     table["mean"] = by_setting.final.mean()
     table["low"], table["high"] = np.clip(np.transpose(ends), 0, 1)
-    compared = differences(accuracies, 1 - half)
-    compared = compared.assign(better=compared.high < 0, worse=compared.low > 0)
-    others = (
-        compared.groupby(["depth", "first"])[["better", "worse"]].sum().reindex(table.index, fill_value=0)
-    )
+    pairs = differences(accuracies, 1 - half)
+    pairs = pairs.assign(better=pairs.high < 0, worse=pairs.low > 0)
+    others = pairs.groupby(["depth", "first"])[["better", "worse"]].sum().reindex(table.index, fill_value=0)
     table["first"] = 1 + others.better
     table["last"] = table.groupby("depth")["mean"].transform("size") - others.worse
     table["seeds"] = by_setting.size()
@@ -168,15 +165,15 @@ def by_mean(ranked: pd.DataFrame) -> list[str]:
 
 def show(ranked: pd.DataFrame) -> Styler:
     """Format `ranks`: one row per estimator, one column per depth: accuracy, rank, nets begun if not all."""
-    cells = [
-        f"{row['mean']:.4f} ({row['first']} to {row['last']})"
-        + (f", {row['begun']} of {row['seeds']}" if row["begun"] < row["seeds"] else "")
-        for row in ranked.to_dict("records")
-    ]
+    cells = []
+    for row in ranked.to_dict("records"):
+        begun = f", {row['begun']} of {row['seeds']}" if row["begun"] < row["seeds"] else ""
+        cells.append(f"{row['mean']:.4f} ({row['first']} to {row['last']})" + begun)
     table = ranked.assign(cell=cells).pivot(index="estimator", columns="depth", values="cell")
     table = table.loc[by_mean(ranked)].rename(columns=layers)
-    table["evaluations of f"] = [ESTIMATORS[name].evaluations for name in table.index]
-    table["derivative at"] = [ESTIMATORS[name].derivative or None for name in table.index]
+    entries = [ESTIMATORS[name] for name in table.index]
+    table["evaluations of f"] = [entry.evaluations for entry in entries]
+    table["derivative at"] = [entry.derivative or None for entry in entries]
     return styled(table, hide_index=False)
 
 
@@ -185,11 +182,6 @@ def show_orderings(table: pd.DataFrame) -> Styler:
     shown = table[["claim", "depth", "effect"]].copy()
     shown["interval"], shown["verdict"] = intervals(table.low, table.high, "+.4f"), table.verdict
     return styled(shown, {"effect": "{:+.4f}"})
-
-
-def without_derivative(name: str) -> bool:
-    """Tell whether an estimator needs nothing of the loss but its value at 0 and 1."""
-    return not ESTIMATORS[name].derivative
 
 
 def book_rates(estimators: Sequence[str], depths: Sequence[int]) -> pd.DataFrame:

@@ -1,84 +1,87 @@
 """What some estimators leave to their caller, at its best: averages, baselines, control variates."""
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from bookkit.studies.laboratory.settings import adam
+from bookkit.studies.laboratory.settings import Setting, adam
 from bsn import estimators
-from bsn.backend import tf
+from bsn.backend import Tensor, tf
 
-SURROGATE = 8  # tanh units of RELAX's surrogate, of each example its own
+SURROGATE_UNITS = 8  # tanh units of RELAX's surrogate, one small net per example
+DRAWS = 16  # per step of the tuning
+Values = list[np.ndarray]
+Estimate = Callable[[Tensor, Tensor, list[Tensor]], Tensor]  # logits, noise, values to g
 
 
-def granted(setting, temperature=0.5, steps=300, seed=0, rate=0.02):
-    """What estimators want of their caller, at its best: name -> options of `bsn.estimators.gradient`.
+def caller_options(
+    setting: Setting, temperature: float = 0.5, steps: int = 300, seed: int = 0, rate: float = 0.02
+) -> dict[str, dict[str, Any]]:
+    """Return what estimators expect of their caller, at its best: name -> options of `gradient`.
 
     Averages of the past are what endless training at these parameters would make them; NVIL's baseline
-    is the expected loss of each example. REBAR's scale and temperature, of each point, and RELAX's surrogate,
-    a small net for each example, descend the variance for some steps by Adam.
+    is the expected loss of each example. REBAR's scale and temperature, per point, and RELAX's surrogate,
+    a small net per example, descend the variance for some steps by Adam.
     """
     logits = setting.logits
     p, (points, _, units) = 1 / (1 + np.exp(-logits)), logits.shape
     b = estimators.states(units, tf.float64).numpy()[:, None, None] + np.zeros_like(logits)
-    weight = np.prod(np.where(b == 1, p, 1 - p), -1)  # 2^H x P x E
+    weight = np.prod(np.where(b == 1, p, 1 - p), -1)  # [2^H, P, E]
     loss = setting.loss(tf.constant(b)).numpy()
     squares = weight[..., None] * (b - p) ** 2
     mean = np.sum(weight * loss, 0)
     moments = [np.sum(s, 0).mean(1) for s in (squares * loss[..., None], squares)]
-    heat = {"temperature": temperature}
 
-    def rebar(logits, noise, values):
-        temperature = tf.exp(values[1])[..., None]
-        return estimators.rebar(setting.loss, logits, noise, values[0], temperature)
+    def rebar(logits: Tensor, noise: Tensor, values: list[Tensor]) -> Tensor:
+        return estimators.rebar(setting.loss, logits, noise, values[0], tf.exp(values[1])[..., None])
 
-    def relax(logits, noise, values):
+    def relax(logits: Tensor, noise: Tensor, values: list[Tensor]) -> Tensor:
         return estimators.relax(setting.loss, logits, noise, functools.partial(_surrogate, values))
 
     rng = np.random.default_rng(seed)
-    start = [rng.normal(size=(*logits.shape, SURROGATE)) * 0.5, np.zeros([*mean.shape, SURROGATE])]
-    start += [np.zeros([*mean.shape, SURROGATE]), mean]
-    tuned = _least_variance(
-        rebar, setting, [np.ones([points, 1]), np.full([points, 1], np.log(temperature))], steps, rate, seed
-    )
-    learned = _least_variance(relax, setting, start, steps, rate, seed)
-    return {
-        "concrete": heat, "st-gumbel": heat, "gumbel-rao": heat,
+    start = [rng.normal(size=(*logits.shape, SURROGATE_UNITS)) * 0.5]
+    start += [np.zeros([*mean.shape, SURROGATE_UNITS]), np.zeros([*mean.shape, SURROGATE_UNITS]), mean]
+    scale, log_heat = np.ones([points, 1]), np.full([points, 1], np.log(temperature))
+    scale, log_heat = _least_variance(rebar, setting, [scale, log_heat], steps, rate, seed)
+    surrogate = functools.partial(_surrogate, _least_variance(relax, setting, start, steps, rate, seed))
+    relaxed = {name: {"temperature": temperature} for name in ("concrete", "st-gumbel", "gumbel-rao")}
+    return relaxed | {
         "moving-average": {"state": tf.constant(mean.mean(1))},
         "variance-adjusted": {"state": tuple(map(tf.constant, moments))},
         "nvil": {"baseline": tf.constant(mean)},
-        "rebar": {"eta": tuned[0], "temperature": np.exp(tuned[1])[..., None]},
-        "relax": {"surrogate": functools.partial(_surrogate, learned)},
-    }  # fmt: skip
+        "rebar": {"eta": scale, "temperature": np.exp(log_heat)[..., None]},
+        "relax": {"surrogate": surrogate},
+    }
 
 
-def _surrogate(values, z):
+def _surrogate(values: list[Any], z: Tensor) -> Tensor:
     inner, bias, outer, constant = values
     hidden = tf.tanh(tf.reduce_sum(z[..., None] * inner, -2) + bias)
     return tf.reduce_sum(hidden * outer, -1) + constant
 
 
-def _least_variance(estimate, setting, values, steps, rate, seed, draws=16):
-    rng, units = np.random.default_rng([seed, 1]), setting.logits.shape
+def _least_variance(
+    estimate: Estimate, setting: Setting, values: Values, steps: int, rate: float, seed: int
+) -> Values:
+    rng, shape = np.random.default_rng([seed, 1]), setting.logits.shape
 
     @tf.function
-    def slopes(noise, values):
-        logits, noise = tied_noise(setting, noise)
-        return estimators.variance_gradient(lambda: estimate(logits, noise, values), values)[1]
+    def slopes(noise: Tensor, values: list[Tensor]) -> list[Tensor]:
+        logits = tf.zeros_like(noise) + setting.logits
+        tied = tied_noise(logits, noise)
+        return estimators.variance_gradient(lambda: estimate(logits, tied, values), values)[1]
 
-    def drawn(values):
-        return slopes(tf.constant(rng.random([draws, *units])), [tf.constant(v) for v in values])
+    def sampled(values: Values) -> list[Tensor]:
+        return slopes(tf.constant(rng.random([DRAWS, *shape])), [tf.constant(v) for v in values])
 
-    *_, last = adam(drawn, values, steps, rate, fading=True)
+    *_, last = adam(sampled, values, steps, rate, fading=True)
     return last
 
 
-def tiled(setting, noise):
-    """The logits, repeated for each draw of the noise [M, P, E, H]."""
-    return tf.zeros_like(noise) + setting.logits
-
-
-def tied_noise(setting, noise):
-    """The logits as `tiled`, and two noises for REBAR and RELAX: the second leads back to the same z."""
-    logits = tiled(setting, noise)
-    return logits, tf.stack([noise, estimators.tied(logits, noise)])
+def tied_noise(logits: Tensor, noise: Tensor) -> Tensor:
+    """Return two noises for REBAR and RELAX from one: the second leads back to the same z."""
+    return tf.stack([noise, estimators.tied(logits, noise)])
