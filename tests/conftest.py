@@ -135,7 +135,8 @@ def open_page(browser):
         page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
         page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(url, wait_until="networkidle")
+        page.goto(url)
+        page.wait_for_load_state("networkidle")
         return page
 
     yield open_page

@@ -146,10 +146,11 @@ def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_inde
         formats: column -> how to write its numbers, such as "{:.4f}".
         hide_index: whether to leave out the row labels.
     """
-    styler = frame.rename_axis(index=None, columns=None).style
+    styler = Styler(frame.rename_axis(index=None, columns=None), cell_ids=False)
     styler = styler.hide(axis="index") if hide_index else styler
-    for name, column in frame.select_dtypes("object").items():
-        wide = column.map(lambda value: len(str(value))).max() > ONE_LINE
-        width = {"min-width": "16em"} if wide else {"white-space": "nowrap"}
-        styler = styler.set_properties([name], **width)
+    for i, (_, column) in enumerate(frame.items()):
+        if not pd.api.types.is_numeric_dtype(column):
+            wide = column.map(lambda value: len(str(value))).max() > ONE_LINE
+            width = "min-width: 16em" if wide else "white-space: nowrap"
+            styler.set_table_styles([{"selector": f"td.col{i}", "props": width}], overwrite=False)
     return styler.format({**(formats or {})}, na_rep="–")
