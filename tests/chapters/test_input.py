@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bookkit import data, record, runs
-from bookkit.bench import contest, kept
+from bookkit.bench import contest, reports
 from bookkit.parameters import RULES, check
 from bookkit.publish import book, cli, executed
 from bookkit.settings import Settings
@@ -418,7 +418,7 @@ def test_a_malformed_table_of_contents(text, tmp_path, monkeypatch):
 def test_a_malformed_benchmark(text, tmp_path):
     (tmp_path / "one.json").write_text(text)
     assert_refused(["build", "--profile", "smoke", "-p", "benchmark", str(tmp_path / "one.json")])
-    assert kept.read("benchmark.json")["contestants"]
+    assert reports.read("benchmark.json")["contestants"]
 
 
 def records(path, whole, trap):

@@ -1,5 +1,7 @@
 """Contestants in processes of their own, one at work at a time."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import importlib.util
@@ -8,8 +10,12 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
 
 from bookkit.bench.peers import LEARNING_RATE
+from bookkit.data import Data
 from bookkit.settings import Settings
 from bsn.errors import InputError
 from bsn.spec import Spec
@@ -30,14 +36,18 @@ ENGINE = {
 }
 
 
-def _nets(count, **fields):
-    fields = {"estimator": "sigmoid-adjusted", "seed": SEED, **fields}
-    return [dict(fields, learning_rate=LEARNING_RATE * (1 + i / 64)) for i in range(count)]
+Fields = dict[str, Any]  # of a Spec
 
 
-def contestants():
-    """(name, function, what to train) of all that can take part here, and the names of those that can't."""
-    present, absent = [], []
+def _nets(count: int, **fields: Any) -> list[Fields]:
+    common = {"estimator": "sigmoid-adjusted", "seed": SEED, **fields}
+    return [dict(common, learning_rate=LEARNING_RATE * (1 + i / 64)) for i in range(count)]
+
+
+def contestants() -> tuple[list[tuple[str, str, Any]], list[str]]:
+    """Return (name, function, what to train) of all that can take part here, and the names of the others."""
+    present: list[tuple[str, str, Any]] = []
+    absent = []
     for name, (package, function, counts) in PEERS.items():
         if importlib.util.find_spec(package) is None:
             absent.append(name)
@@ -49,28 +59,31 @@ def contestants():
     return present, absent
 
 
-def contest(data, rounds, steps, say):
-    """Every contestant's rate, in turns.
+def contest(
+    data: Data, rounds: int, steps: int, say: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Measure every contestant's rate, in turns.
 
     Args:
-        data: a `bookkit.data.Data`; rounds: how many turns; steps: mini-batches in the first, uncounted
-            one, and at least as many in each; say: called with a line on what goes on.
+        rounds: how many turns.
+        steps: mini-batches in the first, uncounted turn, and at least as many in each.
+        say: called with a line on what is running.
 
     Returns:
-        A list of dicts: name, nets, rates (net-steps a second, one a round), rate (their median),
+        A list of dicts: name, nets, rates (net-steps per second, one per round), rate (their median),
         accuracy (of the first net, after `steps`), memory (peak, MiB); and the names of peers that
         are not installed.
     """
     present, absent = contestants()
     results, workers = [], []
     with contextlib.ExitStack() as stack:
-        for number, (name, function, what) in enumerate(present, 1):
+        for number, (name, function, task) in enumerate(present, 1):
             say(f"warming up {number}/{len(present)}: {name}")
-            worker = stack.enter_context(_process(_serve, function, what, data))
+            worker = stack.enter_context(_process(_serve, function, task, data))
             accuracy, _ = worker(steps)
             long = steps * max(1, round(ROUND_SECONDS / worker(steps)[1]))
             worker(long)  # JAX compiles for each length
-            nets = len(what) if function == "engine" else what
+            nets = len(task) if function == "engine" else task
             results.append({"name": name, "nets": nets, "accuracy": accuracy, "rates": []})
             workers.append((worker, long))
         for turn in range(1, rounds + 1):
@@ -83,8 +96,8 @@ def contest(data, rounds, steps, say):
 
 
 @contextlib.contextmanager
-def _process(target, *arguments):
-    """A process of its own, that ends with the block; yields what sends it a message and gets the reply."""
+def _process(target: Callable[..., None], *arguments: Any) -> Iterator[Callable[[int | None], Any]]:
+    """Yield what sends a message to a process of its own, which ends with the block, and gets the reply."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=target, args=(there, *arguments), daemon=True
@@ -92,7 +105,7 @@ def _process(target, *arguments):
     process.start()
     there.close()
 
-    def ask(message):
+    def ask(message: int | None) -> Any:
         here.send(message)
         return here.recv()
 
@@ -106,15 +119,15 @@ def _process(target, *arguments):
         process.kill()
 
 
-def _serve(pipe, function, what, data):
+def _serve(pipe: Connection, function: str, task: Any, data: Data) -> None:
     """Answer a number of steps with (the first net's accuracy, seconds), and None with the peak memory."""
     if function == "engine":
-        train = engine(what, data)
+        train = engine(task, data)
     else:
         from bookkit.bench import peers
 
         parts = data.parts
-        train = getattr(peers, function)((parts["train"], parts["validation"]), what, SEED)
+        train = getattr(peers, function)((parts["train"], parts["validation"]), task, SEED)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             steps = pipe.recv()
@@ -126,20 +139,20 @@ def _serve(pipe, function, what, data):
             pipe.send((float(accuracies[0]), time.perf_counter() - started))
 
 
-def engine(fields, data):
-    """`bookkit.runs.run` in the form of a peer, but that it trains anew each time."""
+def engine(fields: list[Fields], data: Data) -> Callable[[int], list[float]]:
+    """Return `bookkit.runs.run` in the form of a peer, except that it starts again each time."""
     from bookkit.runs import final_accuracies, run
 
     settings = dataclasses.replace(Settings.from_environment(), record=None, scheduler=None)
 
-    def train(steps):
+    def train(steps: int) -> list[float]:
         specs = [Spec(**each, epochs=1, steps_per_epoch=steps) for each in fields]
         return list(final_accuracies(run(specs, data, settings)).final)
 
     return train
 
 
-def peak_memory():
-    """Of this process so far, in MiB."""
+def peak_memory() -> float:
+    """Return the most memory that this process has used so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

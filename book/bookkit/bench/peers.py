@@ -7,6 +7,11 @@ mini-batches of 50, plain SGD. In the usual convention, mean cross-entropy, the 
 counts five times. All but JAX train one net at a time.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
 from bsn.spec import BATCH_SIZE, RECORD_EVERY
@@ -15,16 +20,19 @@ HIDDEN = 100
 LEARNING_RATE = 0.3  # as the post counts it
 USUAL_RATE = LEARNING_RATE * BATCH_SIZE / 10
 
+Parts = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # images and labels, twice
+Train = Callable[[int], list[float]]
 
-def _batches(examples, seed):
-    """Endless shuffled indices of mini-batches."""
+
+def _batches(examples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield endless shuffled indices of mini-batches."""
     rng = np.random.default_rng(seed)
     while True:
         yield from rng.permutation(examples)[: examples // BATCH_SIZE * BATCH_SIZE].reshape(-1, BATCH_SIZE)
 
 
-def session_loop(data, nets, seed):
-    """TensorFlow 1's way, as the post's: a graph, placeholders and a session."""
+def session_loop(data: Parts, nets: int, seed: int) -> Train:
+    """Train as in TensorFlow 1, and as the post does: a graph, placeholders and a session."""
     from bsn.backend import tf
 
     v1 = tf.compat.v1
@@ -37,7 +45,7 @@ def session_loop(data, nets, seed):
         images = v1.placeholder(tf.float32, [None, x.shape[1]])
         classes = v1.placeholder(tf.float32, [None, 10])
 
-        def dense(h, width):
+        def dense(h: Any, width: int) -> Any:
             weight = v1.get_variable(f"w{width}", [h.shape[1], width])
             return v1.matmul(h, weight) + v1.get_variable(f"b{width}", [width])
 
@@ -52,7 +60,7 @@ def session_loop(data, nets, seed):
         session.run(v1.global_variables_initializer())
     batches = _batches(len(x), seed)
 
-    def train(steps):
+    def train(steps: int) -> list[float]:
         for i in range(1, steps + 1):
             rows = next(batches)
             session.run(step, {images: x[rows], classes: targets[rows]})
@@ -63,8 +71,8 @@ def session_loop(data, nets, seed):
     return train
 
 
-def jax_vmap_scan(data, nets, seed):
-    """JAX: one net's training as a scan, mapped over the nets, compiled whole; mini-batches shared."""
+def jax_vmap_scan(data: Parts, nets: int, seed: int) -> Train:
+    """Train in JAX: one net's training as a scan, mapped over the nets and compiled; mini-batches shared."""
     import jax
     import jax.numpy as jnp
 
@@ -73,40 +81,40 @@ def jax_vmap_scan(data, nets, seed):
     ]
 
     @jax.custom_vjp
-    def fires(p, u):
+    def fires(p: Any, u: Any) -> Any:
         return (u < p).astype(p.dtype)
 
     # the sample is passed to p unchanged: sigmoid's own derivative adjusts it
     fires.defvjp(lambda p, u: (fires(p, u), None), lambda _, upstream: (upstream, None))
 
-    def initial(key):
+    def initial(key: Any) -> Any:
         first, second = jax.random.split(key)
         glorot = jax.nn.initializers.glorot_uniform()
         shapes = (x.shape[1], HIDDEN), (HIDDEN, 10)
         return [(glorot(k, shape), jnp.zeros(shape[1])) for k, shape in zip((first, second), shapes)]
 
-    def forward(parameters, images, key):
+    def forward(parameters: Any, images: Any, key: Any) -> Any:
         (w0, b0), (w1, b1) = parameters
         p = jax.nn.sigmoid(images @ w0 + b0)
         return fires(p, jax.random.uniform(key, p.shape)) @ w1 + b1
 
-    def loss(parameters, images, classes, key):
+    def loss(parameters: Any, images: Any, classes: Any, key: Any) -> Any:
         log_q = jax.nn.log_softmax(forward(parameters, images, key))
         return -jnp.mean(jnp.take_along_axis(log_q, classes[:, None], axis=1))
 
-    def step(carry, rows):
+    def step(carry: Any, rows: Any) -> Any:
         parameters, key = carry
         key, draw = jax.random.split(key)
         gradients = jax.grad(loss)(parameters, x[rows], labels[rows], draw)
         return (jax.tree.map(lambda p, g: p - USUAL_RATE * g, parameters, gradients), key), None
 
-    def hundred(carry, rows):
+    def hundred(carry: Any, rows: Any) -> Any:
         (parameters, key), _ = jax.lax.scan(step, carry, rows)
         key, draw = jax.random.split(key)
         right = forward(parameters, eval_x, draw).argmax(1) == eval_labels
         return (parameters, key), right.mean()
 
-    def whole(carry, order):
+    def whole(carry: Any, order: Any) -> Any:
         return jax.lax.scan(hundred, carry, order)
 
     compiled = jax.jit(jax.vmap(whole, in_axes=(0, None)))
@@ -114,7 +122,7 @@ def jax_vmap_scan(data, nets, seed):
     carry = (jax.vmap(initial)(keys), keys)
     batches = _batches(len(labels), seed)
 
-    def train(steps):
+    def train(steps: int) -> list[float]:
         nonlocal carry
         order = np.stack([next(batches) for _ in range(steps)]).reshape(-1, RECORD_EVERY, BATCH_SIZE)
         carry, scores = compiled(carry, jnp.asarray(order.astype(np.int32)))

@@ -1,17 +1,20 @@
 """How training scales over the workers of a Dask cluster, and what a sweep costs besides the training."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import logging
-import platform
 import statistics
 import time
 
-from bookkit import environment, record
+from bookkit import record
 from bookkit.bench.peers import LEARNING_RATE
 from bookkit.bench.report import say
-from bookkit.data import load
+from bookkit.bench.reports import Report, header
+from bookkit.data import Data, load
 from bookkit.runs import train
+from bookkit.settings import Settings
 from bsn.spec import Spec
 
 WORKERS = 4
@@ -19,16 +22,16 @@ BATCHES, TOGETHER = 12, 8  # a number of batches that 1 to 4 workers share out e
 VERSIONS = ["distributed", *record.COMPUTED_WITH]
 
 
-def measure(dataset, rounds, steps, settings):
-    """The same nets on threads of this machine, and on 1 to 4 workers of one thread each on it.
+def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report:
+    """Train the same nets on threads of this machine, and on 1 to 4 workers of one thread each on it.
 
     Args:
-        dataset: as for `bsn.Spec`; rounds: how often; steps: mini-batches for each net.
+        rounds: how often; steps: mini-batches for each net.
 
     Returns:
-        A dict: date, machine, versions, dataset, rounds, nets, batches, steps, and `runs`, a list of dicts:
-        on ("threads" or "workers"), count, seconds (one a round), efficiency (of the medians: one worker's
-        seconds, or thread's, over `count` times those of `count`).
+        `header`, nets, batches, and `runs`, a list of dicts: on ("threads" or "workers"), count, seconds (one
+        per round), efficiency (of the medians: one worker's seconds, or thread's, over `count` times those
+        of `count`).
     """
     import distributed
 
@@ -41,20 +44,19 @@ def measure(dataset, rounds, steps, settings):
         for seed in range(1, BATCHES + 1)
         for i in range(TOGETHER)
     ]  # fmt: skip
-    cores = settings.threads
-    runs = []
+    runs: list[Report] = []
 
-    def add(where, count, scheduler=None):
-        say(f"{where}: {count}")
+    def add(kind: str, count: int, scheduler: str | None = None) -> None:
+        say(f"{kind}: {count}")
         seconds = [
             _seconds(specs, data, dataclasses.replace(settings, threads=count, scheduler=scheduler))
             for _ in range(rounds + 1)
         ][1:]  # the first loads and compiles
-        first = next((run for run in runs if run["on"] == where), {"seconds": seconds})
+        first = next((run for run in runs if run["on"] == kind), {"seconds": seconds})
         gain = statistics.median(first["seconds"]) / statistics.median(seconds)
-        runs.append({"on": where, "count": count, "seconds": seconds, "efficiency": gain / count})
+        runs.append({"on": kind, "count": count, "seconds": seconds, "efficiency": gain / count})
 
-    for count in range(1, cores + 1):
+    for count in range(1, settings.threads + 1):
         add("threads", count)
     with distributed.LocalCluster(
         n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
@@ -64,23 +66,19 @@ def measure(dataset, rounds, steps, settings):
             local.scale(count)
             local.wait_for_workers(count)
             add("workers", count, local.scheduler_address)
-    system = {"processor": environment.processor(), "cores": cores, "system": platform.platform()}
-    return {
-        "date": time.strftime("%Y-%m-%d"), "machine": system, "versions": environment.versions(VERSIONS),
-        "dataset": data.name, "rounds": rounds, "nets": len(specs), "batches": BATCHES, "steps": steps,
-        "runs": runs,
-    }  # fmt: skip
+    measured = {"nets": len(specs), "batches": BATCHES, "runs": runs}
+    return header(data, rounds, steps, settings, VERSIONS) | measured
 
 
-def _seconds(specs, data, settings):
+def _seconds(specs: list[Spec], data: Data, settings: Settings) -> float:
     started = time.perf_counter()
     for _ in train(specs, data, settings, lambda total: contextlib.nullcontext(lambda done: None)):
         pass
     return time.perf_counter() - started
 
 
-def table(report):
-    """The report for a reader at a terminal."""
+def table(report: Report) -> str:
+    """Format the report for a reader at a terminal."""
     lines = ["  seconds  efficiency"]
     for run in report["runs"]:
         seconds = statistics.median(run["seconds"])

@@ -132,7 +132,7 @@ def _values(
     """
     import yaml
 
-    from bookkit.bench import kept
+    from bookkit.bench import reports
 
     expected = sorted({key for keys in declared.values() for key in keys} - {"dataset"})
     given = {}
@@ -145,7 +145,7 @@ def _values(
         except (yaml.YAMLError, ValueError, RecursionError, OverflowError):  # also a date that there is not
             raise InputError(f"-p {key} {shown(text)} is not YAML; expected {RULES[key][1]}") from None
         given[key] = check(key, value, where="-p: ")
-        if key in kept.REPORTS:
-            kept.read(value, key)
+        if key in reports.REPORTS:
+            reports.read(value, key)
     wanted = {**PROFILES[profile], **given, "dataset": None}
     return {name: {key: wanted[key] for key in keys if key in wanted} for name, keys in declared.items()}

@@ -1,0 +1,66 @@
+"""Reports of `bsn bench --json`: what each begins with, and reading them again."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import platform
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from bookkit import environment
+from bookkit.data import Data
+from bookkit.parameters import check
+from bookkit.paths import RECORDS
+from bookkit.settings import Settings
+from bsn.errors import InputError
+
+Report = dict[str, Any]
+
+# parameter of a chapter -> the command that writes such a file, and what else is in it than `header`
+REPORTS = {
+    "benchmark": ("bsn bench --json", {"contestants", "ratios"}),
+    "scaling": ("bsn bench --workers --json", {"nets", "batches", "runs"}),
+}
+HEADER = {"machine", "versions", "dataset", "rounds", "steps"}
+
+
+def header(data: Data, rounds: int, steps: int, settings: Settings, packages: Iterable[str]) -> Report:
+    """Return what a report begins with: date, machine, versions, data and lengths."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {
+            "processor": environment.processor(),
+            "cores": settings.threads,
+            "system": platform.platform(),
+        },
+        "versions": environment.versions(packages),
+        "dataset": data.name,
+        "rounds": rounds,
+        "steps": steps,
+    }
+
+
+def read(name: str, parameter: str = "benchmark") -> Report:
+    """Read a report from a file relative to the working folder, or from one of the book's own.
+
+    Args:
+        parameter: the chapter's, one of `REPORTS`, which says what kind of report it is.
+
+    Raises:
+        InputError: there is no such file, or it is no such report.
+    """
+    check(parameter, name)
+    command, parts = REPORTS[parameter]
+    for path in (pathlib.Path(name), RECORDS / name):
+        try:
+            report = json.loads(path.read_text())
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{parameter}: {path} cannot be read: {error}") from None
+        if not isinstance(report, dict) or not parts | HEADER <= set(report):
+            raise InputError(f"{parameter}: {path} is not what {command} writes")
+        return report
+    raise InputError(f"{parameter}: no file {name}; expected a path, or the name of a file of the book")
