@@ -87,6 +87,10 @@ def test_page(site, pages, name):
     assert not re.search(r"\bnan\b|\{glue", article.get_text())
 
 
+def test_no_page_names_a_path_of_this_machine(site, pages):
+    assert not [path.name for path in pages if str(site.parents[1]) in path.read_text()]
+
+
 def test_the_chapters_train_every_setting_of_the_table(site):
     """So that the full profile trains what the book's record holds."""
     nets = record.read_all(site.parent / "record")
