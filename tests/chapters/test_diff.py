@@ -83,19 +83,3 @@ def test_on_the_command_line(build, smoke):
 def test_a_folder_without_a_build(tmp_path):
     with pytest.raises(InputError, match="has no executed/.*expected the folder of a build"):
         diff(tmp_path, tmp_path)
-
-
-def test_run_times_in_tables_are_no_change(build):
-    """They differ from build to build; the columns beside them are compared."""
-
-    def timed(value, time):
-        made = notebook()
-        table = pd.DataFrame({"value": [value], "time, µs": [time]}, index=["one"])
-        made.cells[0].outputs = [nbformat.v4.new_output("display_data", {"text/html": table.style.to_html()})]
-        return made
-
-    first, second, third = (
-        build(name, one=timed(*row)) for name, row in (("a", (1, 2)), ("b", (1, 3)), ("c", (2, 3)))
-    )
-    assert diff(first, second) == []
-    assert diff(first, third) == ["one: table 1, one, value: 1 -> 2 (+1)"]

@@ -48,26 +48,6 @@ def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
     return Figure(figure, text, medians)
 
 
-def along_the_path(frame: pd.DataFrame, names: Sequence[str], title: str) -> Figure:
-    """Draw bias and deviation of some estimators at each step of a descent, one panel per estimator."""
-    frame = frame[frame.estimator.isin(names)].assign(bias=findings.bias)
-    figure, axes = panels(names, 2, 1.35, 0.9)
-    for axis, name in zip(axes, names):
-        part = frame[frame.estimator == name]
-        for (column, colour), line in zip((DEVIATION, BIAS), LINES):
-            value = part[column].where(part[column] > ZERO)
-            axis.plot(part.step, value, line, color=colour, linewidth=1.8, label=column)
-        axis.axhline(1, color=INK, linewidth=0.9)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(PLAIN)
-    figure.supxlabel("Steps of the descent", fontsize=10)
-    figure.suptitle(f"{title}\n(times the exact gradient)")
-    shared_legend(figure, ncols=2)
-    columns = ["target", "step", "logit", "estimator", "bias", "deviation"]
-    text = f"{title}: bias and standard deviation of each estimator by step of the descent."
-    return Figure(figure, text, frame[columns])
-
-
 def budgets(frame: pd.DataFrame, names: Sequence[str], title: str, largest: int = 10_000) -> Figure:
     """Draw the root mean squared error by evaluations of f, from the first budget that pays an estimate."""
     figure, axes = style.subplots(height=4.6)
@@ -88,21 +68,3 @@ def budgets(frame: pd.DataFrame, names: Sequence[str], title: str, largest: int 
     shared_legend(figure, ncols=2, handlelength=3)
     text = f"{title}: root mean squared error by evaluations of f, one curve per estimator."
     return Figure(figure, text, pd.concat(parts))
-
-
-def cosines(frame: pd.DataFrame, by: str, title: str) -> Figure:
-    """Draw each estimator's mean cosine to the exact gradient, one mark per value of the column `by`."""
-    names, settings = list(frame.estimator.unique()), list(frame[by].unique())
-    means = frame.groupby([by, "estimator"], sort=False)[["cosine", "cosine_error"]].mean().reset_index()
-    figure, axes = style.subplots(height=0.235 * len(names) + 1.3)
-    for i, setting in enumerate(settings):
-        part = means[means[by] == setting].set_index("estimator").loc[names]
-        mark: Style = dict(marker="osD^vP*X"[i % 8], s=38, color=SERIES[i % len(SERIES)], clip_on=False)
-        axes.scatter(part.cosine, range(len(names)), label=setting, **mark)
-    for border in (0, 1):
-        axes.axvline(border, color=INK, linewidth=1)
-    name_rows(axes, names, downwards=True)
-    axes.set(xlabel="Mean cosine of one estimate to the exact gradient")
-    figure.suptitle(title)
-    shared_legend(figure, ncols=min(3, len(settings)))
-    return Figure(figure, f"{title}: mean cosine of each estimator to the exact gradient.", means)

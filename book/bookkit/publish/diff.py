@@ -15,7 +15,6 @@ from bookkit import statistics
 from bsn.errors import InputError
 
 VERDICTS = {statistics.AGREES, statistics.DIFFERS, statistics.HOLDS, statistics.FAILS, statistics.UNDECIDED}
-TIME = "time"  # a table's columns of run times begin with it
 GLUE = "application/papermill.record/"
 
 
@@ -87,8 +86,7 @@ def _cells(table: str) -> Iterator[tuple[str, str]]:
     for row in body:
         name = ", ".join(row[:2]) if head[0] in ("experiment", "claim") else row[0]
         for column, text in zip(head[-len(row) :], row):
-            if not column.startswith(TIME):
-                yield f"{name}, {column}", text
+            yield f"{name}, {column}", text
 
 
 def _compare(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:

@@ -74,16 +74,16 @@ def ranking(frame: pd.DataFrame, repeat: str, budget: float = 1) -> pd.DataFrame
     for name, part in frame.groupby("estimator", sort=False):
         value, low, high = _geometric_mean(error(part, budget), part[repeat], count)
         row = {"error": value, "low": low, "high": high, "bias": bias(part).mean()}
-        rows[name] = row | part[["deviation", "cosine", "evaluations", "microseconds"]].mean().to_dict()
+        rows[name] = row | part[["deviation", "cosine", "evaluations"]].mean().to_dict()
     return pd.DataFrame.from_dict(rows, orient="index").sort_values("error", kind="stable")
 
 
 def show_ranking(table: pd.DataFrame) -> Styler:
     """Format a `ranking`."""
-    names = {"error": "error per evaluation", "evaluations": "evaluations of f", "microseconds": "time, µs"}
+    shown = table.rename(columns={"error": "error per evaluation", "evaluations": "evaluations of f"})
+    shown = shown.drop(columns=["low", "high"])
     digits = dict.fromkeys(["bias", "deviation", "cosine"], "{:.3f}")
-    digits |= dict(zip(names.values(), ("{:.3g}", "{:.0f}", "{:.0f}")))
-    shown = table.rename(columns=names).drop(columns=["low", "high"])
+    digits |= {"error per evaluation": "{:.3g}", "evaluations of f": "{:.0f}"}
     shown.insert(1, "95 % interval", intervals(table.low, table.high, ".3g"))
     return styled(shown, digits, hide_index=False)
 

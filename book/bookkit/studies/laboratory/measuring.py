@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,7 @@ def measure(
     Returns:
         `points` with the columns `estimator`; `bias` and `bias_error`, its standard error, 0 if nothing
         was sampled; `deviation`, the root of the variance; `cosine`, the mean over the draws, and
-        `cosine_error`; `evaluations` of f; `microseconds` per estimate of one point's batch.
+        `cosine_error`; `evaluations` of f.
     """
     entry, exact = lookup(name), exact_gradient(setting)
     evaluations = count(entry.evaluations, exact.shape[-1], 2)
@@ -71,10 +70,7 @@ def measure(
     planes = 1 if entry.noise in (0, 2) else count(entry.noise, 1, noises or 2)
     draws = samples if entry.noise else max(1, samples // evaluations)
     noise = np.random.default_rng(seed).random([planes, draws, *exact.shape])
-    estimates(name, setting, noise[:, :1], options)  # so that the first call is not timed
-    started = time.perf_counter()
     g = estimates(name, setting, noise, options)
-    seconds = time.perf_counter() - started
     size = dot(setting, exact, exact)
     length = np.sqrt(dot(setting, g, g) * size)
     cosine = np.divide(dot(setting, g, exact), length, out=np.zeros_like(length), where=length > 0)
@@ -97,7 +93,6 @@ def measure(
         cosine=cosine.mean(0),
         cosine_error=cosine.std(0) / np.sqrt(draws),
         evaluations=evaluations,
-        microseconds=1e6 * seconds / draws / len(size),
     )
 
 
