@@ -4,6 +4,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 BUILD_ARGS ?=
 TEST_ARGS ?=
+PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help book test check lint lock clean
 .DEFAULT_GOAL := help
@@ -15,10 +16,10 @@ book: $(READY)  ## train what is not recorded yet and build the site (BUILD_ARGS
 	@$(VENV)/bin/bsn build $(BUILD_ARGS)
 
 test: $(READY)  ## run every test, the built site included
-	@$(VENV)/bin/python -m pytest $(TEST_ARGS)
+	@$(PYTEST) $(TEST_ARGS)
 
 check: $(READY)  ## run the tests that take seconds
-	@$(VENV)/bin/python -m pytest -m "not slow" $(TEST_ARGS)
+	@$(PYTEST) -m "not slow" $(TEST_ARGS)
 
 lint: $(READY)  ## check style, types and the direction of imports
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports

@@ -32,8 +32,13 @@ def seed_offset(request):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Mark builds and browsers as slow; except in CI leave out what needs a missing browser or MNIST."""
+    """Mark builds and browsers as slow; except in CI leave out what needs a missing browser or MNIST.
+
+    With two processes one takes all chapters, so that the site is built once; other files stay whole, too.
+    """
     for item in items:
+        in_site = (ROOT / "tests" / "chapters") in item.path.parents
+        item.add_marker(pytest.mark.xdist_group("site" if in_site else item.path.name))
         if {"checkout", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     missing = {}

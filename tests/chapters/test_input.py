@@ -153,9 +153,9 @@ YAML = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(CHAPTER_OF))
+@pytest.mark.parametrize("name", ["epochs", "seeds", "stable_loss", "benchmark"])
 def test_bad_values_on_the_command_line(name, read_once):
+    """One parameter of each kind; every rule has met wild values above."""
     for text in YAML:
         assert_refused(["build", "--profile", "smoke", "--chapter", CHAPTER_OF[name], "-p", name, text])
 
@@ -171,43 +171,31 @@ def test_any_text_as_a_value(read_once, name, text):
 # --- command lines
 
 MISTAKES = [
-    [], ["bild"], [""], ["\n"], ["build\n"], ["--profile", "smoke"], ["-p"], ["--"], ["build", "build"],
-    ["build", "--profile"], ["build", "--profile", ""], ["build", "--profile", "SMOKE"],
-    ["build", "--profile", "x\ny"], ["build", "--profile", "quick", "full"], ["build", "--fast"],
-    ["build", "--fresh=1"], ["build", "--fresh", "yes"], ["build", "--chapter"], ["build", "--chapter", ""],
-    ["build", "--chapter", "experiment_9"], ["build", "--chapter", "experiment_0.ipynb"],
+    [""], ["\n"], ["build\n"], ["--profile", "smoke"], ["--"], ["build", "build"], ["build", "--profile", ""],
+    ["build", "--profile", "x\ny"], ["build", "--profile", "quick", "full"], ["build", "--fresh=1"],
+    ["build", "--chapter"], ["build", "--chapter", ""], ["build", "--chapter", "experiment_0.ipynb"],
     ["build", "--chapter", "../book/experiment_0"], ["build", "--chapter", "references"],
     ["build", "--chapter", "experiment_0", "nothing"], ["build", "--chapter", "\udcff"],
-    ["build", "--chapter", "x" * 100_000], ["build", "-p"], ["build", "-p", "epochs"], ["build", "-p", "",
-    ""],
-    ["build", "-p", "epoch", "1"], ["build", "-p", "dataset", "digits"], ["build", "-p", "epochs\n", "1"],
+    ["build", "--chapter", "x" * 100_000], ["build", "-p", "", ""], ["build", "-p", "epochs\n", "1"],
     ["build", "-p", "x" * 10_000, "1"], ["build", "--chapter", "scorecard", "-p", "epochs", "1"],
-    ["build", "-p", "epochs", "1", "-p", "epochs", "0"], ["build", "--dataset"], ["build", "--dataset", ""],
-    ["build", "--dataset", "MNIST"], ["build", "--dataset", "nowhere.npz"], ["build", "--dataset", "/"],
-    ["build", "--dataset", "."], ["build", "--dataset", "no\nwhere\x1b[31m"], ["build", "--dataset", "x" *
-    300],
-    ["build", "--dataset", "x" * 100_000], ["build", "--dataset", "\udcff.npz"], ["build", "--dataset",
-    "/dev/null"],
-    ["build", "--dataset", "/dev/zero"], ["build", "--dataset", "book/experiments.csv"],
-    ["build", "--dataset", "book/record.parquet"], ["build", "--dataset", "https://example.org/x.npz"],
-    ["build", "--mnist-dir"], ["build", "--mnist-dir", ""], ["build", "--mnist-dir", "x" * 5000],
-    ["bench", "--rounds"], ["bench", "--rounds", ""], ["bench", "--rounds", "0"], ["bench", "--rounds", "-1"],
+    ["build", "-p", "epochs", "1", "-p", "epochs", "0"], ["build", "--dataset", ""],
+    ["build", "--dataset", "MNIST"], ["build", "--dataset", "/"], ["build", "--dataset", "."],
+    ["build", "--dataset", "no\nwhere\x1b[31m"], ["build", "--dataset", "x" * 100_000],
+    ["build", "--dataset", "\udcff.npz"], ["build", "--dataset", "/dev/zero"],
+    ["build", "--dataset", "book/record/vae.parquet"], ["build", "--dataset", "https://example.org/x.npz"],
+    ["build", "--mnist-dir", ""], ["build", "--mnist-dir", "x" * 5000], ["bench", "--rounds", "0"],
     ["bench", "--rounds", "1.5"], ["bench", "--rounds", "9" * 5000], ["bench", "--rounds", "9" * 50],
-    ["bench", "--rounds", "nan"], ["bench", "--steps", "0"], ["bench", "--steps", "100"],
-    ["bench", "--steps", "250"], ["bench", "--steps", "1e3"], ["bench", "--json=1"],
-    ["bench", "--dataset", "nowhere.npz"], ["bench", "--dataset", ""], ["bench", "--dataset", "x\0"],
-    ["bench", "digits"], ["record", "--csv", "--adopt"], ["record", "--adopt", "--confirm"],
-    ["record", "--csv", "--confirm"], ["record", "--build=1"], ["record", "csv"], ["record", "-x"], ["diff"],
-    ["diff", "."], ["diff", "nowhere", "nowhere"], ["diff", "", ""], ["diff", "x" * 5000, "."],
-    ["diff", "README.md", "README.md"], ["diff", "\0", "."], ["diff", "\udcff", "."], ["diff", "a\nb", "."],
-    ["diff", "a", "b", "c"],
+    ["bench", "--rounds", "nan"], ["bench", "--steps", "100"], ["bench", "--json=1"],
+    ["bench", "--dataset", "x\0"], ["bench", "digits"], ["record", "--csv", "--adopt"],
+    ["record", "--adopt", "--confirm"], ["record", "csv"], ["diff"], ["diff", "nowhere", "nowhere"],
+    ["diff", "", ""], ["diff", "x" * 5000, "."], ["diff", "README.md", "README.md"], ["diff", "\0", "."],
+    ["diff", "\udcff", "."], ["diff", "a\nb", "."], ["diff", "a", "b", "c"],
 ]  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("arguments", MISTAKES, ids=lambda one: repr(one)[:60])
-def test_command_lines_that_are_wrong(arguments, read_once):
-    assert_refused(arguments)
+def test_command_lines_that_are_wrong(read_once):
+    for arguments in MISTAKES:
+        assert_refused(arguments)
 
 
 WORDS = (
