@@ -41,22 +41,16 @@ def pytest_collection_modifyitems(config, items):
         item.add_marker(pytest.mark.xdist_group("site" if in_site else item.path.name))
         if {"checkout", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-    missing = set()
-    if not os.environ.get("CI"):
-        missing |= set() if os.environ.get("BSN_MNIST_DIR") else {"mnist_dir"}
-        missing |= set() if find_browser() else {"browser"}
-    unavailable = [item for item in items if missing & set(getattr(item, "fixturenames", ()))]
+    missing = {}
+    if not os.environ.get("CI") and not os.environ.get("BSN_MNIST_DIR"):
+        missing["mnist_dir"] = "BSN_MNIST_DIR is not set"
+    if not os.environ.get("CI") and not find_browser():
+        missing["browser"] = f"none of {', '.join(BROWSERS)} is installed"
+    unavailable = [item for item in items if missing.keys() & set(getattr(item, "fixturenames", ()))]
     if unavailable:
         config.hook.pytest_deselected(items=unavailable)
         items[:] = [item for item in items if item not in unavailable]
-        wanted = {
-            "mnist_dir": "BSN_MNIST_DIR is not set",
-            "browser": f"none of {', '.join(BROWSERS)} is installed",
-        }
-        print(
-            f"left out: {len(unavailable)} tests, since "
-            + " and ".join(wanted[name] for name in sorted(missing))
-        )
+        print(f"left out: {len(unavailable)} tests, since {' and '.join(missing.values())}")
 
 
 @pytest.fixture(scope="session")

@@ -35,24 +35,19 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.
         return executor.submit(subprocess.run, arguments, capture_output=True, text=True).result()
 
 
-def end_with_parent() -> None:
-    """Kill this process of `multiprocessing`, and all that it started, when its parent ends."""
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
 def _prepare(environment: dict[str, str]) -> None:
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     for output in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
-    end_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _wait_for_parent() -> None:
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        _kill(os.getpid())
+    assert parent, "only a pool's processes have this thread"
+    parent.join()
+    _kill(os.getpid())
 
 
 def _kill(pid: int | None) -> None:

@@ -3,18 +3,16 @@
 import collections
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import urllib.parse
 
 import bs4
 import nbformat
-import numpy as np
 import papermill.cli
 import pytest
 import yaml
-from conftest import ROOT, run_bsn
+from conftest import ROOT
 
 from bookkit import experiments, record
 from bookkit.parameters import RULES, check
@@ -139,45 +137,3 @@ def test_a_value_that_papermill_lets_through_is_one_line(tmp_path):
     ran = run_papermill(tmp_path, "-p", "epochs", "0", "-p", "dataset", "digits")
     assert ran.returncode != 0
     assert "InputError: epochs is 0; expected a whole number from 1" in ran.stderr
-
-
-def test_one_chapter_in_a_fresh_checkout_on_data_of_ones_own(checkout, tmp_path):
-    """The other pages say that they have no results; nothing else goes wrong."""
-    fresh = tmp_path / "fresh"
-    shutil.copytree(checkout, fresh, ignore=shutil.ignore_patterns("_build"))
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, count in (("train", 300), ("validation", 60), ("test", 60)):
-        labels = rng.integers(0, 3, count)
-        arrays |= {f"{part}_images": np.eye(3)[labels], f"{part}_labels": labels}
-    np.savez(fresh / "mine.npz", **arrays)
-    short = ["-p", "epochs", "1", "-p", "steps_per_epoch", "101", "-p", "hidden", "[8]"]
-    arguments = ["--dataset", "mine.npz", "--chapter", "experiment_0", *short]
-    ran = run_bsn("build", *arguments, cwd=fresh, PYTHONPATH=f"{fresh}:{fresh / 'book'}")
-    assert ran.returncode == 0, ran.stderr
-    site = fresh / "_build" / "html"
-    assert "mine.npz" in bs4.BeautifulSoup((site / "experiment_0.html").read_text(), "html.parser").text
-    assert "has not been run" in (site / "experiment_2.html").read_text()
-    assert "has not been run" not in (site / "experiment_0.html").read_text()
-
-
-def test_a_failing_chapter_stops_nothing_else(checkout, site):
-    """Reported with its cell and error; its last good result stays; the others are built."""
-    path = checkout / "book" / "experiment_0.ipynb"
-    original = path.read_text()
-    notebook = nbformat.reads(original, as_version=4)
-    notebook.cells[2].source += "\nraise RuntimeError('broken on purpose')"
-    result = site.parent / "executed" / "experiment_0.ipynb"
-    before = result.read_bytes(), (site.parent / "executed" / "estimators.ipynb").stat().st_mtime_ns
-    try:
-        nbformat.write(notebook, path)
-        arguments = ["--profile", "smoke", "--fresh", "--chapter", "experiment_0", "estimators"]
-        ran = run_bsn("build", *arguments, cwd=checkout, PYTHONPATH=f"{checkout}:{checkout / 'book'}")
-    finally:
-        path.write_text(original)
-    assert ran.returncode == 1
-    assert "chapter experiment_0 failed: code cell 3: RuntimeError: broken on purpose" in ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert result.read_bytes() == before[0]
-    assert (site.parent / "executed" / "estimators.ipynb").stat().st_mtime_ns > before[1]
-    assert (site / "index.html").exists()

@@ -77,7 +77,7 @@ def build(
     import filelock
 
     from bookkit import cluster, data
-    from bookkit.publish import executed, runner, site
+    from bookkit.publish import runner, site
 
     known = chapters()
     for name in names:
@@ -102,9 +102,6 @@ def build(
             shutil.rmtree(scratch, ignore_errors=True)  # of a build that was killed
             scratch.mkdir()
             try:
-                missing = [name for name in known if name not in chosen and not executed.path(name).exists()]
-                if missing:
-                    print(f"bsn: no results yet of {', '.join(missing)}: their pages say so", file=sys.stderr)
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
                 failures = runner.run(chosen, values, facts, checksum, settings, scratch)
                 status = site.build(known, failures, scratch)

@@ -38,10 +38,13 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = _Parser(prog="bsn", description="Binary stochastic neurons: the book that re-examines a post.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    build = commands.add_parser("build", help="run the chapters and build the site")
+    data = _Parser(add_help=False)
+    words = "auto, mnist, digits or an .npz file (default: auto, which is MNIST if it can be had)"
+    data.add_argument("--dataset", default="auto", help=words)
+    data.add_argument("--mnist-dir", metavar="DIR", help="folder with MNIST's four original files")
+    build = commands.add_parser("build", parents=[data], help="run the chapters and build the site")
     add = build.add_argument
     add("--profile", choices=PROFILES, default="quick", help="how much to train (default: quick)")
-    _add_data(build)
     add("--chapter", nargs="+", metavar="NAME", default=[], help="run only these; others keep their results")
     pair, words = ("NAME", "VALUE"), "set a parameter of the chapters chosen, its value in YAML; repeatable"
     add("-p", nargs=2, action="append", default=[], metavar=pair, dest="parameters", help=words)
@@ -50,9 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--fresh", action="store_true", help="run every chapter, and retrain what this build's record has")
     build.set_defaults(function=_build)
 
-    bench = commands.add_parser("bench", help="measure the training beside what one would use instead")
+    bench = commands.add_parser(
+        "bench", parents=[data], help="measure the training beside what one would use instead"
+    )
     add = bench.add_argument
-    _add_data(bench)
     add("--rounds", type=int, default=5, help="turns of every contestant (default: 5)")
     add("--steps", type=int, default=1000, help="mini-batches per turn, at least (default: 1000)")
     add("--workers", action="store_true", help="measure how training scales over Dask workers here, instead")
@@ -73,12 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("second", metavar="B", help="another; exit status 1 if anything moved")
     diff.set_defaults(function=_diff)
     return parser
-
-
-def _add_data(command: argparse.ArgumentParser) -> None:
-    words = "auto, mnist, digits or an .npz file (default: auto, which is MNIST if it can be had)"
-    command.add_argument("--dataset", default="auto", help=words)
-    command.add_argument("--mnist-dir", metavar="DIR", help="folder with MNIST's four original files")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -131,8 +129,7 @@ def _build(options: argparse.Namespace) -> int:
     from bookkit.publish import book
 
     settings = _settings(options)
-    if options.fresh:
-        settings = dataclasses.replace(settings, fresh=True)
+    settings = dataclasses.replace(settings, fresh=settings.fresh or options.fresh)
     if options.scheduler is not None:
         settings = dataclasses.replace(settings, scheduler=options.scheduler or None)
     return book.build(settings, options.profile, options.dataset, options.chapter, options.parameters)

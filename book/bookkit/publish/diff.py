@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -47,10 +48,7 @@ def results(folder: str) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: see `diff`.
     """
-    try:
-        paths = sorted((pathlib.Path(folder) / "executed").glob("*.ipynb"))
-    except (OSError, ValueError):  # no name of a folder
-        paths = []
+    paths = sorted(pathlib.Path(folder).glob("executed/*.ipynb")) if os.path.isdir(folder) else []
     if not paths:
         raise InputError(f"diff: {folder} has no executed/*.ipynb; expected the folder of a build, as _build")
     chapters = {}
@@ -94,7 +92,7 @@ def _compare(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
         old, new = before.get(name, "–"), after.get(name, "–")
         if isinstance(old, str) and isinstance(new, str):
             if old != new:
-                yield _moved(name, old, new)
+                yield f"{'verdict ' if VERDICTS & {old, new} else ''}{name}: {old} -> {new}"
         elif not isinstance(old, pd.DataFrame) or not isinstance(new, pd.DataFrame):
             yield f"{name} is only in the {'second' if name in after else 'first'}"
         elif list(old.columns) != list(new.columns) or len(old) != len(new):
@@ -107,11 +105,3 @@ def _compare(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
 
 def _size(data: pd.DataFrame) -> str:
     return f"{len(data)} rows of {', '.join(map(str, data.columns))}"
-
-
-def _moved(name: str, old: str, new: str) -> str:
-    verdict = "verdict " if VERDICTS & {old, new} else ""
-    try:
-        return f"{verdict}{name}: {old} -> {new} ({float(new) - float(old):+.4g})"
-    except ValueError:
-        return f"{verdict}{name}: {old} -> {new}"

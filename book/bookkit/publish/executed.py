@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import json
 import pathlib
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -36,10 +37,10 @@ def write(name: str, notebook: nbformat.NotebookNode, facts: Mapping[str, Any]) 
 
 
 def read(name: str) -> nbformat.NotebookNode | None:
-    """Return a chapter's executed notebook, if there is one.
+    """Return a chapter's executed notebook, or None if there is none to use.
 
-    Raises:
-        InputError: it is damaged, was changed after it was written, or comes from another program.
+    One that is damaged, was changed after it was written, or comes from another program is named on the
+    standard error.
     """
     try:
         text = path(name).read_text()
@@ -50,10 +51,10 @@ def read(name: str) -> nbformat.NotebookNode | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         intact = False
     if not intact:
-        raise InputError(
-            f"{path(name).relative_to(BUILD.parent)} is damaged, or was changed after the build wrote it; "
-            "it is not used"
-        )
+        file = path(name).relative_to(BUILD.parent)
+        message = f"bsn: {file} is damaged, or was changed after the build wrote it; it is not used"
+        print(message, file=sys.stderr)
+        return None
     return nbformat.reads(text, as_version=4)
 
 
@@ -67,19 +68,17 @@ def file_digests() -> dict[str, str]:
     }
 
 
-def used_files(
-    paths: Iterable[pathlib.Path], log: pathlib.Path, digests: Mapping[str, str]
-) -> dict[str, str]:
+def used_files(notebook: pathlib.Path, log: pathlib.Path, digests: Mapping[str, str]) -> dict[str, str]:
     """Return the files that a chapter used, with their digests.
 
     Args:
-        paths: of files known to be used.
+        notebook: its path.
         log: what `bookkit.publish.audit` wrote.
         digests: see `file_digests`; from before the kernel's start, so that a file edited since is stale.
     """
     lines = log.read_text().splitlines() if log.exists() else []
-    sources = {str(path.relative_to(ROOT)) for path in paths}
-    sources |= {importlib.util.source_from_cache(line) if line.endswith(".pyc") else line for line in lines}
+    sources = {importlib.util.source_from_cache(line) if line.endswith(".pyc") else line for line in lines}
+    sources.add(str(notebook.relative_to(ROOT)))
     return {source: digests[source] for source in sorted(sources) if source in digests}
 
 
@@ -107,15 +106,12 @@ def fingerprint(parameters: Mapping[str, Any], profile: str, checksum: str) -> d
 def why_stale(
     name: str, current: Mapping[str, str], digests: Mapping[str, str], nets: pathlib.Path | None
 ) -> str | None:
-    """Return why a chapter must run, in a few words ("" if it has no result yet), or None if it need not.
+    """Return why a chapter must run, in a few words ("" if it has no result to use), or None if it need not.
 
     Args:
         current: its `fingerprint` now.
         digests: see `file_digests`.
         nets: folder of this build's record, if there is one.
-
-    Raises:
-        InputError: see `read`.
     """
     notebook = read(name)
     if notebook is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import html
 import pathlib
 import re
 from typing import Any
@@ -15,11 +13,11 @@ from bookkit.progress import COST
 DOWNLOADS = "downloads"
 
 
-def page(executed: Any, name: str, downloads: pathlib.Path, address: str | None = None) -> Any:
+def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None = None) -> Any:
     """Prepare the notebook of a page, and write the data of its figures.
 
     Args:
-        executed: the notebook as papermill left it.
+        notebook: as papermill left it; it is changed in place.
         name: of the chapter.
         downloads: folder of the files that the page links as `DOWNLOADS`.
         address: of the repository on the web, if it has one.
@@ -27,7 +25,6 @@ def page(executed: Any, name: str, downloads: pathlib.Path, address: str | None 
     Returns:
         The notebook to build.
     """
-    notebook = copy.deepcopy(executed)
     costs, figures = [], 0
     for cell in notebook.cells:
         outputs = [output.get("data", {}) for output in cell.get("outputs", [])]
@@ -43,7 +40,7 @@ def page(executed: Any, name: str, downloads: pathlib.Path, address: str | None 
                 caption = f"<figcaption>{link}</figcaption></figure>"
                 data["text/html"] = data["text/html"].replace("</figure>", caption)
     title, *text = notebook.cells[0].source.split("\n")
-    head = _head(executed.metadata.papermill.duration, name, costs, address)
+    head = _head(notebook.metadata.papermill.duration, name, costs, address)
     notebook.cells[0].source = "\n".join([title, "", head, *text])
     return notebook
 
@@ -61,7 +58,7 @@ def _head(seconds: float, name: str, costs: list[dict[str, Any]], address: str |
         run += "; no nets are trained here."
     links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>notebook</a>']
     links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>with its results</a>')
-    text = f"{html.escape(run)} Download: {', '.join(links)}."
+    text = f"{run} Download: {', '.join(links)}."
     if address:
         install = f"!git clone {address} repo &amp;&amp; pip install -e repo -e repo/book"
         text += f" In Colab, first: <code>{install}</code>."

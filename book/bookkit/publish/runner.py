@@ -12,7 +12,6 @@ from typing import Any
 
 import nbformat
 import papermill
-from tqdm import tqdm
 
 from bookkit import cluster, files, processes
 from bookkit.paths import ROOT
@@ -50,25 +49,24 @@ def run(
     """
     digests, started = executed.file_digests(), time.monotonic()
     reasons, facts_of, failures, done = {}, {}, {}, 0
-    bar = tqdm(
-        total=len(chapters), disable=None, bar_format="{n_fmt}/{total_fmt} chapters [{elapsed}] {desc}"
-    )
 
     def finish(name: str, how: str) -> None:
         nonlocal done
         done += 1
-        bar.update()
-        bar.write(f"bsn: [{done}/{len(chapters)}] {name} {how}", file=sys.stderr)
+        print(f"bsn: [{done}/{len(chapters)}] {name} {how}", file=sys.stderr)
 
     for name in sorted(chapters, key=lambda name: -_expected_seconds(chapters[name])):
         fingerprint = executed.fingerprint(parameters[name], facts["profile"], checksum)
-        reason = _why_stale(name, fingerprint, digests, settings)
+        fresh, record = settings.fresh, settings.record
+        reason = "" if fresh else executed.why_stale(name, fingerprint, digests, record)
         if reason is None:
             finish(name, "unchanged")
         else:
             reasons[name], facts_of[name] = reason, {**facts, "fingerprint": fingerprint}
     together = min(cluster.CHAPTERS if settings.scheduler else JOBS, max(len(reasons), 1))
-    with bar, processes.pool(together, _environment(settings, together, scratch)) as pool:
+    if reasons:
+        print(f"bsn: running {', '.join(reasons)}, {together} at once ...", file=sys.stderr)
+    with processes.pool(together, _environment(settings, together, scratch)) as pool:
         try:
             running = {
                 pool.submit(
@@ -76,17 +74,14 @@ def run(
                 ): name
                 for name in reasons
             }
-            while running:
-                bar.set_description_str(", ".join(list(running.values())[:together]))
-                for future in concurrent.futures.wait(running, 1, "FIRST_COMPLETED").done:
-                    name = running.pop(future)
-                    failure = future.result()
-                    if failure and files.full_disk(failure):
-                        raise InputError(f"{name}: {failure}; {_kept(done, len(chapters))}")
-                    if failure:
-                        failures[name] = failure
-                    took = f"{time.monotonic() - started:.0f} s{reasons[name] and ', '}{reasons[name]}"
-                    finish(name, f"{'FAILED' if failure else 'done'} ({took})")
+            for future in concurrent.futures.as_completed(running):
+                name, failure = running[future], future.result()
+                if failure and files.full_disk(failure):
+                    raise InputError(f"{name}: cannot write: {failure}; {_kept(done, len(chapters))}")
+                if failure:
+                    failures[name] = failure
+                took = f"{time.monotonic() - started:.0f} s{reasons[name] and ', '}{reasons[name]}"
+                finish(name, f"{'FAILED' if failure else 'done'} ({took})")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(done, len(chapters))) from None
     return failures
@@ -99,18 +94,6 @@ def _kept(done: int, total: int) -> str:
 def _expected_seconds(path: pathlib.Path) -> float:
     """Return how long a chapter trains in the quick profile, from its metadata."""
     return nbformat.read(path, as_version=4).metadata.get("bsn", {}).get("expected_seconds", 0)
-
-
-def _why_stale(
-    name: str, fingerprint: Mapping[str, str], digests: Mapping[str, str], settings: Settings
-) -> str | None:
-    if settings.fresh:
-        return ""
-    try:
-        return executed.why_stale(name, fingerprint, digests, settings.record)
-    except InputError as error:
-        print(f"bsn: {error}; the chapter runs again", file=sys.stderr)
-        return "was damaged"
 
 
 def _environment(settings: Settings, together: int, scratch: pathlib.Path) -> dict[str, str]:
@@ -144,13 +127,11 @@ def _run_one(
         for cell in notebook.cells:
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.metadata.tags.append("hide-input")
-        used = executed.used_files([path], log, digests)
+        used = executed.used_files(path, log, digests)
         executed.write(name, notebook, {**facts, "files": used})
     except papermill.PapermillExecutionError as error:
         return " ".join(f"code cell {error.exec_count}: {error.ename}: {error.evalue}".split())
-    except OSError as error:
-        return f"cannot write {error.filename or executed.path(name)}: {error.strerror}"
-    except Exception as error:  # of many kinds, for a kernel that dies or a notebook that is malformed
+    except Exception as error:  # of many kinds: a full disk, a kernel that dies, a malformed notebook
         return " ".join(f"{type(error).__name__}: {error}".split())
     return None
 

@@ -50,7 +50,7 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     results = {}
     for name, path in chapters.items():
         shutil.copyfile(path, downloads / path.name)
-        notebook = _executed(name)
+        notebook = executed.read(name)
         if notebook:
             results[name] = notebook
             shutil.copyfile(executed.path(name), downloads / f"{name}-executed.ipynb")
@@ -68,7 +68,13 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     if notice:
         config["html"]["announcement"] = notice
     if origin:
-        add_launch_buttons(config, *origin)
+        config["repository"] = {"url": origin[0], "branch": origin[1], "path_to_book": "book"}
+        config["launch_buttons"] = {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        }
+        config["html"] |= {"use_repository_button": True, "use_issues_button": True}
     (scratch / "_config.yml").write_text(yaml.safe_dump(config))
     (scratch / "_toc.yml").write_text(TOC.read_text().replace(": book/", ": "))  # addresses have no folder
     print("bsn: building the site ...", file=sys.stderr)
@@ -91,26 +97,13 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     return 0
 
 
-def _executed(name: str) -> Any:
-    """Return a chapter's executed notebook, or None if there is none to use."""
-    try:
-        return executed.read(name)
-    except InputError as error:
-        print(f"bsn: {error}: the page of {name} says that it has no results", file=sys.stderr)
-        return None
-
-
 def _notice(results: dict[str, Any], failures: Collection[str]) -> str | None:
     """Return what every page must say of how this build's pages came about, if anything."""
-    origins: dict[tuple[str, str], list[str]] = {}
-    for name, notebook in results.items():
-        facts = notebook.metadata.bsn
-        origins.setdefault((facts["dataset"], facts["profile"]), []).append(name)
+    origins = {(book.metadata.bsn["dataset"], book.metadata.bsn["profile"]) for book in results.values()}
     notes = []
-    for (dataset, profile), names in origins.items():
-        if (dataset, profile) not in (("mnist", "quick"), ("mnist", "full")) or len(origins) > 1:
-            subject = "This build" if len(origins) == 1 else f"Chapters {', '.join(names)}: this build"
-            notes.append(f"{subject} trained on {dataset_title(dataset)}, {profile} profile.")
+    if len(origins) > 1 or origins - {("mnist", "quick"), ("mnist", "full")}:
+        runs = [f"{dataset_title(dataset)}, {profile} profile" for dataset, profile in sorted(origins)]
+        notes.append(f"This build trained on {'; and on '.join(runs)}.")
     if any(dataset != "mnist" for dataset, _ in origins):
         notes.append("Numbers measured on other data than MNIST are not comparable with the post's.")
     if failures:
@@ -132,14 +125,3 @@ def repository() -> tuple[str, str] | None:
     remote = git("config", "--get", "remote.origin.url")
     match = re.fullmatch(r"(?:https://|(?:ssh://)?git@)github\.com[/:]([\w.-]+/[\w.-]+?)(?:\.git)?/?", remote)
     return (f"https://github.com/{match[1]}", git("branch", "--show-current") or "main") if match else None
-
-
-def add_launch_buttons(config: dict[str, Any], address: str, branch: str) -> None:
-    """Add buttons to Binder and Colab, and to the source."""
-    config["repository"] = {"url": address, "branch": branch, "path_to_book": "book"}
-    config["launch_buttons"] = {
-        "notebook_interface": "jupyterlab",
-        "binderhub_url": "https://mybinder.org",
-        "colab_url": "https://colab.research.google.com",
-    }
-    config["html"] |= {"use_repository_button": True, "use_issues_button": True}
