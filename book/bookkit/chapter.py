@@ -10,9 +10,10 @@ from pandas.io.formats.style import Styler
 
 from bookkit import data, experiments, record, runs, statistics
 from bookkit.figures.style import intervals, styled
-from bookkit.parameters import RULES, check, grid
+from bookkit.parameters import RULES, check
 from bookkit.progress import tell_cost
 from bookkit.settings import Settings
+from bsn.spec import Spec
 
 SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset")
 
@@ -50,17 +51,20 @@ def train(
     Returns:
         The curves of `bookkit.runs.run`, with a column `label`.
     """
+    specs = [
+        (label, Spec(**{**common, **fields, "seed": seed}))
+        for label, fields in settings.items()
+        for seed in seeds
+    ]
     source = load(dataset)
-    labels, specs = zip(*grid(settings, seeds, **common))
-    distinct = list(dict.fromkeys(specs))  # two labels may mean the same net
+    distinct = list(dict.fromkeys(spec for _, spec in specs))  # two labels may mean the same net
     curves = runs.run(distinct, source, Settings.from_environment())
     seconds = curves.drop_duplicates("net").seconds
     keys = [record.key(spec, source.checksum) for spec in distinct]
     tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"], keys)
     by_net = dict(tuple(curves.groupby("net")))
     copies = [
-        by_net[distinct.index(spec)].assign(net=net, label=label)
-        for net, (label, spec) in enumerate(zip(labels, specs))
+        by_net[distinct.index(spec)].assign(net=net, label=label) for net, (label, spec) in enumerate(specs)
     ]
     return pd.concat(copies, ignore_index=True)
 
