@@ -10,9 +10,10 @@ from pandas.io.formats.style import Styler
 
 from bookkit import data, experiments, record, runs, statistics
 from bookkit.figures.style import intervals, styled
-from bookkit.parameters import RULES, check, grid
+from bookkit.parameters import RULES, check
 from bookkit.progress import tell_cost
 from bookkit.settings import Settings
+from bsn.spec import Spec
 
 SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset")
 
@@ -50,17 +51,20 @@ def train(
     Returns:
         The curves of `bookkit.runs.run`, with a column `label`.
     """
+    specs = [
+        (label, Spec(**{**common, **fields, "seed": seed}))
+        for label, fields in settings.items()
+        for seed in seeds
+    ]
     source = load(dataset)
-    labels, specs = zip(*grid(settings, seeds, **common))
-    distinct = list(dict.fromkeys(specs))  # two labels may mean the same net
+    distinct = list(dict.fromkeys(spec for _, spec in specs))  # two labels may mean the same net
     curves = runs.run(distinct, source, Settings.from_environment())
     seconds = curves.drop_duplicates("net").seconds
     keys = [record.key(spec, source.checksum) for spec in distinct]
     tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"], keys)
     by_net = dict(tuple(curves.groupby("net")))
     copies = [
-        by_net[distinct.index(spec)].assign(net=net, label=label)
-        for net, (label, spec) in enumerate(zip(labels, specs))
+        by_net[distinct.index(spec)].assign(net=net, label=label) for net, (label, spec) in enumerate(specs)
     ]
     return pd.concat(copies, ignore_index=True)
 
@@ -99,29 +103,22 @@ def against_published(curves: pd.DataFrame, experiment: str) -> pd.DataFrame:
         `seeds`, `diverged` (how many), and `inside`: how many lie in the record's interval.
     """
     finals = runs.final_accuracies(curves)
-    by_label = finals.groupby("label", sort=False)
-    table = by_label.final.agg(measured="mean", seeds="count")
-    table["diverged"] = by_label.diverged_step.agg(lambda steps: int((steps >= 0).sum()))
-    numbers = published_numbers()
+    table = finals.groupby("label", sort=False).final.agg(measured="mean", seeds="count")
+    table["diverged"] = (finals.diverged_step >= 0).groupby(finals.label).sum()
+    verdicts = statistics.scorecard()[0][["experiment", "label", "verdict"]]
+    numbers = published_numbers().merge(verdicts).drop(columns="label")
     numbers = numbers[numbers.experiment.str.startswith(experiment)]
-    numbers = numbers.rename(columns={"experiment": "number_of", "label": "number"})
     as_post = finals[finals.steps_per_epoch == experiments.STEPS_PER_EPOCH]
     matched = as_post.merge(numbers, on=experiments.SETTINGS).drop_duplicates("label").set_index("label")
-    table = table.join(matched[["published", "number_of", "number"]])
-    rows: dict[str, dict[str, Any]] = {}
-    nets = recorded(curves)
-    for label, own in runs.final_accuracies(nets).groupby("label") if len(nets) else ():
-        low, high = statistics.prediction_interval(own.final)
-        row = rows[str(label)] = {"recorded": own.final.mean(), "low": low, "high": high}
-        if pd.notna(table.published[label]):
-            flips = (table.number_of[label], table.number[label]) in statistics.flipped_numbers()
-            verdict = statistics.number_verdict(table.published[label], own.final)
-            row["verdict"] = statistics.UNDECIDED if flips else verdict
-        if (finals.dataset == "mnist").all():
-            row["inside"] = finals.final[finals.label == label].between(low - 1e-9, high + 1e-9).sum()
-    columns = ["recorded", "low", "high", "verdict", "inside"]
-    record_columns = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    return table.drop(columns=["number_of", "number"]).join(record_columns)
+    table = table.join(matched[["published", "verdict"]])
+    of_record = runs.final_accuracies(recorded(curves)).groupby("label").final
+    table["recorded"] = of_record.mean()
+    ends = {label: statistics.prediction_interval(own) for label, own in of_record}
+    table = table.join(pd.DataFrame.from_dict(ends, orient="index", columns=["low", "high"]))
+    inside = finals.final.between(finals.label.map(table.low) - 1e-9, finals.label.map(table.high) + 1e-9)
+    comparable = table.low.notna() & (finals.dataset == "mnist").all()
+    table["inside"] = inside.groupby(finals.label).sum().where(comparable)
+    return table
 
 
 def show(table: pd.DataFrame) -> Styler:

@@ -23,17 +23,12 @@ from bsn.errors import InputError
 VALIDATION = 5_000  # of MNIST's 60,000 training images, the first in file order
 PARTS = ("train", "validation", "test")
 TFDS_VERSION = "3.0.1"
-SHAPES = {
-    "train_images": (60_000, 784),
-    "train_labels": (60_000,),
-    "test_images": (10_000, 784),
-    "test_labels": (10_000,),
-}
-FILES = {  # name -> original file, bytes of its header
-    "train_images": ("train-images-idx3-ubyte.gz", 16),
-    "train_labels": ("train-labels-idx1-ubyte.gz", 8),
-    "test_images": ("t10k-images-idx3-ubyte.gz", 16),
-    "test_labels": ("t10k-labels-idx1-ubyte.gz", 8),
+MAX_BYTES = 16 + 60_000 * 784  # of an original file, unzipped
+FILES = {
+    "train_images": "train-images-idx3-ubyte.gz",
+    "train_labels": "train-labels-idx1-ubyte.gz",
+    "test_images": "t10k-images-idx3-ubyte.gz",
+    "test_labels": "t10k-labels-idx1-ubyte.gz",
 }
 SHA256 = {  # of the decoded bytes, in the order of the original files
     "train_images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -81,7 +76,8 @@ def resolve(dataset: str, mnist_dir: pathlib.Path | None = None) -> str:
         return load("mnist", mnist_dir).name
     except _Unavailable as reason:
         print(
-            f"bsn: {str(reason).split(';')[0]}; using scikit-learn's digits instead of MNIST", file=sys.stderr
+            f"bsn: {str(reason).rpartition(';')[0]}; using scikit-learn's digits instead of MNIST",
+            file=sys.stderr,
         )
         return "digits"
 
@@ -146,43 +142,39 @@ def _part(part: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
         raise ValueError(f"{part}: images and labels must be real numbers")
     with np.errstate(over="ignore", invalid="ignore"):  # what the casts change is refused below
         flat, whole = _flat(images.astype(np.float32), 1), labels.astype(np.int32)
-    if labels.shape != (len(images),) or not len(labels) or (whole != labels).any():
-        raise ValueError(f"{part}_labels are not one whole number per image")
-    if not flat.shape[1]:
-        raise ValueError(f"{part}: images without pixels")
-    if not ((flat >= 0) & (flat <= 1)).all():
-        raise ValueError(f"{part}: images must lie in [0, 1]")
-    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
-        raise ValueError(f"{part}: labels must lie between 0 and {MAX_CLASSES - 1}")
+    if not (flat.size and ((flat >= 0) & (flat <= 1)).all()):
+        raise ValueError(f"{part}_images are not pixels from 0 to 1")
+    if labels.shape != (len(images),) or ((whole != labels) | (whole < 0) | (whole >= MAX_CLASSES)).any():
+        raise ValueError(f"{part}_labels are not one whole number from 0 to {MAX_CLASSES - 1} per image")
     return flat, whole
 
 
 def _mnist(folder: pathlib.Path | None) -> Data:
     arrays = {name: _read_idx(folder, name) for name in FILES} if folder else _read_tfds()
-    images, labels = _flat(arrays["train_images"], 255), arrays["train_labels"].astype(np.int32)
+    images = {part: _flat(arrays[f"{part}_images"].reshape(-1, 784), 255) for part in ("train", "test")}
+    labels = {part: arrays[f"{part}_labels"].astype(np.int32) for part in images}
     parts = {
-        "train": (images[VALIDATION:], labels[VALIDATION:]),
-        "validation": (images[:VALIDATION], labels[:VALIDATION]),
-        "test": (_flat(arrays["test_images"], 255), arrays["test_labels"].astype(np.int32)),
+        "train": (images["train"][VALIDATION:], labels["train"][VALIDATION:]),
+        "validation": (images["train"][:VALIDATION], labels["train"][:VALIDATION]),
+        "test": (images["test"], labels["test"]),
     }
     return Data("mnist", parts, 10)
 
 
 def _read_idx(folder: pathlib.Path, name: str) -> np.ndarray:
-    """Read one of the four original files."""
-    (file, header), shape = FILES[name], SHAPES[name]
-    path = folder / file
+    """Read one of the four original files, without its header."""
+    path, header = folder / FILES[name], 16 if name.endswith("images") else 8
     try:
         if path.exists() and not path.is_file():
             raise ValueError("not a file")
         with gzip.open(path) as unzipped:
-            content = unzipped.read(header + int(np.prod(shape)) + 1)[header:]  # not more, whatever it holds
+            content = unzipped.read(MAX_BYTES + 1)[header:]  # not more, whatever it holds
     except (OSError, EOFError, ValueError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"MNIST: cannot read {path}: {reason}; expected the four original files") from None
     if hashlib.sha256(content).hexdigest() != SHA256[name]:
         raise InputError(f"MNIST: {path} is damaged or not the original; expected the four original files")
-    return np.frombuffer(content, np.uint8).reshape(shape)
+    return np.frombuffer(content, np.uint8)
 
 
 def _read_tfds() -> dict[str, np.ndarray]:
@@ -193,20 +185,19 @@ def _read_tfds() -> dict[str, np.ndarray]:
     load_tensorflow()  # TFDS would import it with its noise on stderr
 
     root = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    folder = root / "mnist" / TFDS_VERSION
+    folder, arrays = root / "mnist" / TFDS_VERSION, {}
     try:
-        builder = tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=root)
-        if not folder.exists():
-            _download(builder)
-        arrays = {}
-        for split in ("train", "test"):
-            with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder = tfds.builder(f"mnist:{TFDS_VERSION}", data_dir=root)
+            if not folder.exists():
+                _download(builder)
+            for split in ("train", "test"):
                 stored = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-            # TFDS stores examples by the hash of their number in the file: undo that
-            keys = hashing.Hasher(split)
-            order = np.argsort(sorted(range(len(stored["label"])), key=keys.hash_key))
-            arrays[f"{split}_images"] = stored["image"][order]
-            arrays[f"{split}_labels"] = stored["label"][order].astype(np.uint8)
+                # TFDS stores examples by the hash of their number in the file: undo that
+                keys = hashing.Hasher(split)
+                order = np.argsort(sorted(range(len(stored["label"])), key=keys.hash_key))
+                arrays[f"{split}_images"] = stored["image"][order]
+                arrays[f"{split}_labels"] = stored["label"][order].astype(np.uint8)
         if {name: hashlib.sha256(array).hexdigest() for name, array in arrays.items()} != SHA256:
             raise ValueError("other images or labels than the original ones")
     except _Unavailable:
@@ -227,13 +218,9 @@ def _download(builder: Any) -> None:
         # fails in seconds without a network, while TFDS would try again for minutes
         requests.head(next(iter(builder.url_infos)), timeout=10).raise_for_status()
         print("bsn: preparing MNIST with tensorflow_datasets, once (about 20 s) ...", file=sys.stderr)
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare()
+        builder.download_and_prepare()
     except Exception as error:  # of the network, the disk or TFDS
-        reason = (
-            "cannot be downloaded" if isinstance(error, requests.RequestException) else f"failed: {error}"
-        )
         raise _Unavailable(
-            f"MNIST is not in TFDS's cache, and {reason[:200]}; give a folder with the four original files "
-            "(--mnist-dir or BSN_MNIST_DIR), or choose --dataset digits"
+            f"MNIST is not in TFDS's cache and cannot be downloaded: {str(error)[:100]}; give a folder with "
+            "the four original files (--mnist-dir or BSN_MNIST_DIR), or choose --dataset digits"
         ) from None

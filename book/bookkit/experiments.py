@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
 from bookkit import record
@@ -60,21 +59,16 @@ def measures(rows: Iterable[record.Row]) -> pd.DataFrame:
         three epochs), `early training` (the same of the training accuracy), `gap` (training minus
         validation accuracy at the last record), `diverged`, `seconds`.
     """
-    nets = []
-    for row in rows:
-        after, metric, value = (np.array(row[name]) for name in ("after_epoch", "metric", "value"))
-        chosen = {name: metric == name for name in ("training", "validation", "epoch")}
-        soon = {name: value[of & (after < EARLY)].mean() for name, of in chosen.items()}
-        last = {name: value[of][-1] for name, of in chosen.items()}
-        fields = (*SETTINGS, "steps_per_epoch", "dataset", "seed", "seconds")
-        nets.append(
-            {name: row[name] for name in fields}
-            | {"final": last["epoch"], "training": last["training"], "early": soon["validation"]}
-            | {"early training": soon["training"], "gap": last["training"] - last["validation"]}
-            | {"diverged": row["diverged_step"] >= 0}
-        )
-    frame = pd.DataFrame(nets)
-    frame = frame[frame.steps_per_epoch == STEPS_PER_EPOCH].drop(columns="steps_per_epoch")
+    curves = record.curves(list(rows))
+    curves = curves[curves.steps_per_epoch == STEPS_PER_EPOCH]
+    last = curves.pivot_table("value", "net", "metric", aggfunc="last")
+    early = curves[curves.after_epoch < EARLY].pivot_table("value", "net", "metric")
+    frame = curves.drop_duplicates("net").set_index("net")
+    frame = frame[[*SETTINGS, "dataset", "seed", "seconds"]].assign(
+        final=last.epoch, training=last.training, early=early.validation,
+        gap=last.training - last.validation, diverged=frame.diverged_step >= 0,
+    )  # fmt: skip
+    frame["early training"] = early.training
     frame = frame.merge(table().reset_index(names="order"), on=SETTINGS)
     return frame.sort_values(["order", "dataset", "seed"], ignore_index=True).drop(columns="order")
 

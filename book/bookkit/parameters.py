@@ -1,10 +1,10 @@
-"""Which values a chapter's parameters and the command's options may take, and specs made from them."""
+"""Which values a chapter's parameters and the command's options may take."""
 
 from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 from bookkit.studies import vae
 from bsn.errors import InputError, shown
 from bsn.estimators.registry import ESTIMATORS as REGISTRY
-from bsn.spec import MAX_COUNT, MAX_LAYERS, MAX_WIDTH, RECORD_EVERY, Spec
+from bsn.spec import MAX_COUNT, MAX_LAYERS, MAX_WIDTH, RECORD_EVERY
 
 # those that train here: the others need a second net that a spec does not describe, or 2^H evaluations
 ESTIMATORS = [name for name, entry in REGISTRY.items() if not entry.caller and entry.evaluations != "2^H"]
@@ -59,64 +59,51 @@ def _satisfying(condition: Callable[[Any], bool]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def _different(values: Sequence[Hashable]) -> bool:
-    return len(set(values)) == len(values)
-
-
-def _list_of(
-    rule: Rule, expected: str, least: int = 1, condition: Callable[[Any], bool] = _different
-) -> Rule:
+def _list_of(rule: Rule, least: int = 1, most: int = MAX_LENGTH, different: bool = True) -> Rule:
     items: Any = types.GenericAlias(list, rule.type)
-    kind: Any = Annotated[
-        items,
-        Field(strict=True, min_length=least, max_length=MAX_LENGTH),
-        BeforeValidator(_read_list),
-        _satisfying(condition),
-    ]
-    return Rule(kind, expected)
+    length = Field(strict=True, min_length=least, max_length=most)
+    unequal = _satisfying(lambda values: not different or len(set(values)) == len(values))
+    words = "different values" if different else "values"
+    kind: Any = Annotated[items, length, BeforeValidator(_read_list), unequal]
+    return Rule(kind, f"a list of {least} to {most} {words}, each {rule.expected}")
 
 
-def _names(allowed: Sequence[str]) -> Rule:
-    return _list_of(Rule(Literal[*allowed], ""), "a list of different names out of " + ", ".join(allowed))
+def _names(names: Sequence[str]) -> Rule:
+    return _list_of(Rule(Literal[*names], "one of " + ", ".join(names)))
 
 
 NUMBER = Annotated[float, Field(strict=True, gt=0, le=MAX_COUNT, allow_inf_nan=False)]
 POSITIVE = Rule(NUMBER, f"a number above 0, up to {MAX_COUNT}")
 FRACTION = Rule(Annotated[NUMBER, Field(lt=1)], "a number between 0 and 1")
-RATES = _list_of(POSITIVE, "a list of different numbers above 0")
+NOT_HALF = _satisfying(lambda number: number != 0.5)
+TARGET = Rule(Annotated[FRACTION.type, NOT_HALF], f"{FRACTION.expected}, but not 0.5")
+RATES = _list_of(POSITIVE)
 FLAG = Rule(Annotated[bool, Field(strict=True)], "true or false")
 SEED = _whole(0, 2**31 - 1)
 WIDTH = _whole(1, MAX_WIDTH)
+STEPS = _list_of(SEED)
+RISING = _satisfying(lambda steps: steps == sorted(steps))
 
 RULES = {
     # of one net
     "learning_rate": POSITIVE,
-    "hidden": _list_of(
-        WIDTH,
-        f"a list of 1 to {MAX_LAYERS} layer widths, each {WIDTH.expected}",
-        condition=lambda widths: len(widths) <= MAX_LAYERS,
-    ),
+    "hidden": _list_of(WIDTH, most=MAX_LAYERS, different=False),
     "width": WIDTH,
-    "slope_rate": Rule(NUMBER, f"{POSITIVE.expected} (1 keeps the slope constant)"),
+    "slope_rate": POSITIVE,
     "slope_in_training": FLAG,
     "stable_loss": FLAG,
     "seed": SEED,
     "epochs": _whole(1),
-    "steps_per_epoch": Rule(
-        _whole(RECORD_EVERY + 1).type,
-        f"{_whole(RECORD_EVERY + 1).expected}, so that an epoch records a point",
-    ),
+    "steps_per_epoch": _whole(RECORD_EVERY + 1),
     # of the experiments and the ranking
     "dataset": _text("auto, mnist, digits or the path of an .npz file"),
-    "seeds": _list_of(SEED, f"a list of different seeds, each {SEED.expected}"),
+    "seeds": _list_of(SEED),
     "learning_rates": RATES,
     "reinforce_learning_rates": RATES,
     "sigmoid_learning_rates": RATES,
     "failing_learning_rate": POSITIVE,
     "failing_epochs": _whole(1),
-    "depths": _list_of(
-        _whole(1, MAX_LAYERS), f"a list of different numbers of layers from 1 to {MAX_LAYERS}"
-    ),
+    "depths": _list_of(_whole(1, MAX_LAYERS)),
     "estimators": _names(ESTIMATORS),
     "tune": FLAG,
     "tuning_seed": SEED,
@@ -124,24 +111,14 @@ RULES = {
     "level": FRACTION,
     "samples": _whole(1),
     "slopes": RATES,
-    "targets": _list_of(
-        FRACTION,
-        "a list of different numbers between 0 and 1, none of them 0.5",
-        condition=lambda targets: _different(targets) and 0.5 not in targets,
-    ),
+    "targets": _list_of(TARGET),
     "descent_steps": _whole(1),
     "points": _whole(2),
     "problems": _whole(2),
     "units": _whole(2, 6),
     "layer_width": _whole(1, 8),
-    "net_seeds": _list_of(
-        SEED, f"a list of at least two seeds, all different, each {SEED.expected}", least=2
-    ),
-    "checkpoints": _list_of(
-        SEED,
-        "a list of different numbers of steps from 0, in rising order",
-        condition=lambda steps: _different(steps) and steps == sorted(steps),
-    ),
+    "net_seeds": _list_of(SEED, least=2),
+    "checkpoints": Rule(Annotated[STEPS.type, RISING], f"{STEPS.expected}, in rising order"),
     "draws": _whole(2),
     "noises": _whole(1),
     "temperature": POSITIVE,
@@ -169,20 +146,3 @@ def check(name: str, value: Any, where: str = "") -> Any:
         return _ADAPTERS[name].validate_python(value)
     except (ValidationError, TypeError, ValueError, RecursionError):
         raise InputError(f"{where}{name} is {shown(value)}; expected {RULES[name].expected}") from None
-
-
-def grid(
-    settings: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], **common: Any
-) -> list[tuple[str, Spec]]:
-    """Return the specs of every setting at every seed, with their labels; seeds vary fastest.
-
-    Args:
-        settings: label -> the fields of `Spec` in which it differs.
-        common: fields that all share.
-    """
-    check("seeds", seeds)
-    return [
-        (label, Spec(**{**common, **fields, "seed": seed}))
-        for label, fields in settings.items()
-        for seed in seeds
-    ]

@@ -28,7 +28,6 @@ from bsn.spec import Spec
 Row = dict[str, Any]  # one trained net: the columns of `SCHEMA`
 
 SEMANTICS = 1  # raise it when a change gives the same spec other results: the golden test tells
-FORMAT = 2
 ADDED = {"zero_biases": False}  # fields since format 1; what they are in older nets, which keep their keys
 COMPUTED_WITH = ["bsn", "numba", "numpy", "scipy"]
 
@@ -44,7 +43,7 @@ SCHEMA = pa.schema(
     + [("after_epoch", pa.list_(pa.int64())), ("step", pa.list_(pa.int64()))]
     + [("metric", pa.list_(pa.string())), ("value", pa.list_(pa.float64()))]
     + [("digest", pa.string())],
-    metadata={"bsn_format": str(FORMAT)},
+    metadata={"bsn_format": "2"},
 )
 
 
@@ -65,7 +64,6 @@ def row(spec: Spec, data: Data, points: Iterable[Sequence[Any]], diverged_step: 
         diverged_step, seconds: see `bookkit.runs.run`.
     """
     fields = {**dataclasses.asdict(spec), "hidden": "-".join(map(str, spec.hidden)), "dataset": data.name}
-    after_epoch, step, metric, value = (list(column) for column in zip(*points))
     unsigned = {
         "key": key(spec, data.checksum),
         "semantics": SEMANTICS,
@@ -76,11 +74,9 @@ def row(spec: Spec, data: Data, points: Iterable[Sequence[Any]], diverged_step: 
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{environment.processor()}, {platform.system()}",
         "versions": json.dumps(environment.versions(COMPUTED_WITH)),
-        "after_epoch": after_epoch,
-        "step": step,
-        "metric": metric,
-        "value": [float(v) for v in value],
+        **dict(zip(("after_epoch", "step", "metric", "value"), map(list, zip(*points)))),
     }
+    unsigned["value"] = [float(value) for value in unsigned["value"]]
     return {**unsigned, "digest": digest(unsigned)}
 
 
@@ -120,13 +116,10 @@ def read(path: pathlib.Path) -> list[Row]:
         InputError: the file is cut short, damaged, edited or of a newer version.
     """
     schema, unchecked = read_table(path)
-    written = (schema.metadata or {}).get(b"bsn_format", b"none").decode(errors="replace")
-    if written.isdecimal() and int(written) > FORMAT:
-        raise refused(path, f"is of format {written}, newer than this version's {FORMAT}")
-    older = written.isdecimal() and int(written) < FORMAT
-    expected = [field for field in SCHEMA if not older or field.name not in ADDED]
-    if not written.isdecimal() or not schema.equals(pa.schema(expected)):
-        raise refused(path, "is not a record of trained nets")
+    written = (schema.metadata or {}).get(b"bsn_format")
+    expected = [field for field in SCHEMA if written != b"1" or field.name not in ADDED]
+    if written not in (b"1", b"2") or not schema.equals(pa.schema(expected)):
+        raise refused(path, "is not a record of trained nets in format 1 or 2")
     rows = [ADDED | row for row in unchecked]
     for row in rows:
         if row["digest"] != digest(row):

@@ -142,6 +142,7 @@ def _effects(measures: pd.DataFrame, claim: dict[str, Any]) -> pd.Series:
     return (sides[0] - sides[1]).dropna()
 
 
+@functools.cache
 def book_measures() -> pd.DataFrame:
     """Return `bookkit.experiments.measures` of the book's record.
 
@@ -179,13 +180,6 @@ def scorecard(level: float = LEVEL, second: pd.DataFrame | None = None) -> tuple
 def second_seeds() -> pd.DataFrame:
     """Read the outcome of `confirm`: key, mean, low, high, seeds, verdict, first_seed, last_seed."""
     return pd.read_csv(SECOND_SEEDS)
-
-
-@functools.cache
-def flipped_numbers() -> set[tuple[str, str]]:
-    """Return (experiment, label) of the published numbers whose verdict the second seeds don't confirm."""
-    table = scorecard()[0]
-    return set(table[table.flips][["experiment", "label"]].itertuples(index=False, name=None))
 
 
 def _keys(table: pd.DataFrame) -> list[str]:

@@ -1,7 +1,6 @@
 """The split, the original order, and messages about wrong files."""
 
 import gzip
-import os
 import subprocess
 import sys
 
@@ -15,33 +14,18 @@ from bsn import InputError
 MNIST_CHECKSUM = "a709ade1eb729fc049f6d6cccb1aa643"  # part of the keys of the book's record
 
 
-def idx(path, header):
-    return np.frombuffer(gzip.open(path).read(), np.uint8, offset=header)
-
-
-def load_in_a_process(dataset, tfds_folder):
-    """Load data in another process, without a network; returns the finished process."""
-    code = (
-        "from bookkit import data; from bsn import InputError\n"
-        f"try: loaded = data.load({dataset!r}); print(loaded.name, loaded.checksum)\n"
-        "except InputError as error: raise SystemExit(f'bsn: {error}')"
-    )
-    # a proxy that refuses at once stands for a machine without a network
-    offline = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
-    env = {**os.environ, "TFDS_DATA_DIR": str(tfds_folder), "no_proxy": "", **offline}
-    return subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True)
-
-
 def test_mnist_in_the_posts_split(mnist_dir):
     mnist = data.load("mnist", mnist_dir)
     assert mnist.checksum == MNIST_CHECKSUM
-    images = idx(mnist_dir / "train-images-idx3-ubyte.gz", 16).reshape(60000, 784)
-    labels = idx(mnist_dir / "train-labels-idx1-ubyte.gz", 8)
-    np.testing.assert_array_equal(mnist.parts["validation"][1], labels[:5000])
-    np.testing.assert_array_equal(mnist.parts["train"][1], labels[5000:])
-    np.testing.assert_array_equal(np.round(mnist.parts["validation"][0] * 255), images[:5000])
-    np.testing.assert_array_equal(np.round(mnist.parts["train"][0][::50] * 255), images[5000::50])
-    test = idx(mnist_dir / "t10k-images-idx3-ubyte.gz", 16).reshape(10000, 784)
+    original = {
+        name: np.frombuffer(gzip.decompress((mnist_dir / file).read_bytes()), np.uint8, offset=header)
+        for (name, file), header in zip(data.FILES.items(), (16, 8, 16, 8))
+    }
+    images, labels = original["train_images"].reshape(60000, 784), original["train_labels"]
+    for part, cut in (("validation", slice(0, 5000)), ("train", slice(5000, None))):
+        np.testing.assert_array_equal(mnist.parts[part][1], labels[cut])
+        np.testing.assert_array_equal(np.round(mnist.parts[part][0][::50] * 255), images[cut][::50])
+    test = original["test_images"].reshape(10000, 784)
     np.testing.assert_array_equal(np.round(mnist.parts["test"][0] * 255), test)
     assert (mnist.parts["validation"][1] == 0).sum() == 479
     assert mnist.parts["train"][0].dtype == np.float32 and mnist.parts["train"][0].max() == 1
@@ -56,8 +40,8 @@ def test_digits_are_split_without_overlap():
 @pytest.mark.parametrize("damage", ["cut", "edited", "other", "longer", "missing"])
 @pytest.mark.parametrize("name", data.FILES)
 def test_a_wrong_file_is_named(mnist_dir, tmp_path, name, damage):
-    victim = tmp_path / data.FILES[name][0]
-    for file, _ in data.FILES.values():
+    victim = tmp_path / data.FILES[name]
+    for file in data.FILES.values():
         (tmp_path / file).symlink_to(mnist_dir / file)
     content = victim.read_bytes()
     victim.unlink()
@@ -77,30 +61,36 @@ def test_a_wrong_file_is_named(mnist_dir, tmp_path, name, damage):
 
 
 @pytest.mark.slow
-def test_mnist_from_tfds_is_the_same(mnist_dir, tmp_path):
+def test_mnist_from_tfds_is_the_same(mnist_dir, tmp_path, monkeypatch):
     """TFDS stores it in another order."""
     import tensorflow_datasets as tfds
 
     builder = tfds.builder(f"mnist:{data.TFDS_VERSION}", data_dir=tmp_path)
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(mnist_dir)))
-    ran = load_in_a_process("auto", tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    code = "from bookkit import data; loaded = data.load('auto'); print(loaded.name, loaded.checksum)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ran.stdout == f"mnist {MNIST_CHECKSUM}\n" and not ran.stderr, ran.stderr
     [stored] = (tmp_path / "mnist" / data.TFDS_VERSION).glob("mnist-test.tfrecord*")
     content = bytearray(stored.read_bytes())
     content[len(content) // 2] ^= 1
     stored.write_bytes(content)
-    ran = load_in_a_process("auto", tmp_path)
-    assert ran.returncode and not ran.stdout and ran.stderr.splitlines()[-1].startswith("bsn: MNIST: ")
-    assert f"{stored.parent} is damaged" in ran.stderr and "Traceback" not in ran.stderr
+    with pytest.raises(InputError, match=f"MNIST: {stored.parent} is damaged"):
+        data.resolve("auto")
 
 
 @pytest.mark.slow
-def test_without_mnist_auto_falls_back_in_one_line_and_mnist_fails(tmp_path):
-    auto = load_in_a_process("auto", tmp_path)
-    assert auto.returncode == 0 and auto.stdout.startswith("digits ")
-    assert auto.stderr.count("\n") == 1 and "digits instead of MNIST" in auto.stderr
-    mnist = load_in_a_process("mnist", tmp_path)
-    assert mnist.returncode and mnist.stderr.count("\n") == 1 and "BSN_MNIST_DIR" in mnist.stderr
+def test_without_mnist_auto_falls_back_in_one_line_and_mnist_fails(tmp_path, monkeypatch, capfd):
+    """A proxy that refuses at once stands for a machine without a network."""
+    offline = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    for name, value in {"TFDS_DATA_DIR": str(tmp_path), "no_proxy": "", **offline}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="cannot be downloaded.*BSN_MNIST_DIR"):
+        data.load("mnist")
+    capfd.readouterr()  # of what a first import of TensorFlow may print
+    assert data.resolve("auto") == "digits"
+    out, err = capfd.readouterr()
+    assert not out and err.count("\n") == 1 and "digits instead of MNIST" in err
 
 
 def test_own_arrays(tmp_path):

@@ -36,7 +36,7 @@ def test_help_imports_nothing_heavy():
         ("build --chapter experiment_2 -p learning_rates ~", "learning_rates is None"),
         (
             "build --chapter experiment_1 -p hidden [0]",
-            "hidden is [0]; expected a list of 1 to 8 layer widths",
+            "hidden is [0]; expected a list of 1 to 8 values",
         ),
         ("build -p dataset mnist", "use --dataset"),
         ("build --dataset nowhere.npz", "no file nowhere.npz"),

@@ -497,7 +497,7 @@ def test_a_malformed_folder_of_mnist(how, tmp_path):
         folder.write_text("")
     elif how != "none":
         folder.mkdir()
-        for name, _ in data.FILES.values():
+        for name in data.FILES.values():
             make[how](folder / name)
     for dataset in ("mnist", "auto"):  # a folder that is given is never passed over
         assert_refused(["build", "--dataset", dataset, "--mnist-dir", str(folder)])

@@ -49,17 +49,7 @@ def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, s
         row += len(lines) + 0.45
     _legend(figure)
     text = f"{agreement}; {hold} of {len(claims)} readings of the {len(texts)} claims hold."
-    return Figure(figure, text, _both(numbers, claims))
-
-
-def _both(numbers: pd.DataFrame, claims: pd.DataFrame) -> pd.DataFrame:
-    """Put numbers and claims in one table."""
-    parts = [
-        numbers.rename(columns={"experiment": "of", "label": "name"}).assign(kind="number"),
-        claims.rename(columns={"claim": "of", "reading": "name", "effect": "mean"}).assign(kind="claim"),
-    ]
-    columns = ["kind", "of", "name", "published", "mean", "low", "high", "verdict", "second"]
-    return pd.concat(parts).reindex(columns=columns)
+    return Figure(figure, text, pd.concat([numbers, claims]))
 
 
 def numbers(numbers: pd.DataFrame, level: float) -> Figure:

@@ -21,10 +21,11 @@ THEMES = {
 }
 
 
+def variables(theme: int) -> str:
+    """Return the CSS variables of a theme: 0 is light, 1 dark."""
+    return "".join(f"--bsn-{name}:{colours[theme]};" for name, colours in THEMES.items())
+
+
 def css() -> str:
     """Return the site's style sheet: the variables of both themes."""
-    light, dark = (
-        "\n".join(f"  --bsn-{name}: {colours[theme]};" for name, colours in THEMES.items())
-        for theme in (0, 1)
-    )
-    return f'html {{\n{light}\n}}\n\nhtml[data-theme="dark"] {{\n{dark}\n}}\n'
+    return f'html {{{variables(0)}}}\nhtml[data-theme="dark"] {{{variables(1)}}}\n'
