@@ -9,8 +9,8 @@ import pandas as pd
 
 from bookkit.compiled import network
 from bookkit.data import Data
-from bsn.backend import Tensor, tf
-from bsn.estimators import gradient, lookup
+from bsn.backend import tf
+from bsn.estimators import lookup
 from bsn.spec import BATCH_SIZE
 
 GUMBELS = 10  # K of Gumbel-Rao, as in the trainer
@@ -44,13 +44,13 @@ def signal_and_noise(
             entry, rng = lookup(name), np.random.default_rng(seed)
             planes = [1 + GUMBELS] if entry.noise == "1 + K" else []
             first, *noise = (rng.random([*planes, *logits.shape], np.float32) for _ in layers[:-1])
-
-            def loss(h: Tensor) -> Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(logits)
+                h = entry.function(logits, first)
                 for (weights, biases), u in zip(above, noise):
                     h = entry.function(h @ weights + biases, u)
-                return tf.nn.softmax_cross_entropy_with_logits(targets, h @ last + offset) / data.classes
-
-            g = gradient(name, loss, logits, first)[0].numpy().astype(float)
+                loss = tf.nn.softmax_cross_entropy_with_logits(targets, h @ last + offset) / data.classes
+            g = tape.gradient(loss, logits).numpy().astype(float)
             mean, variance = g.mean(0), g.var(0, ddof=1).sum()
             signal = np.sqrt(max(np.sum(mean**2) - variance / draws, 0))
             rows.append((depth, name, signal, np.sqrt(variance), signal / np.sqrt(variance)))
