@@ -24,6 +24,11 @@ def unit():
 
 
 @pytest.fixture(scope="module")
+def unit_options(unit):
+    return caller.caller_options(unit, steps=1)
+
+
+@pytest.fixture(scope="module")
 def quadratics():
     return settings.quadratics(3, 3, seed=2)
 
@@ -84,8 +89,8 @@ def test_closed_forms_of_one_unit(unit, measured):
 
 
 @pytest.mark.parametrize("name", ["arm", "leave-one-out", "st-gumbel", "gumbel-rao", "rebar"])
-def test_exact_moments_agree_with_draws(name, unit):
-    options = caller.caller_options(unit, steps=1).get(name, {})
+def test_exact_moments_agree_with_draws(name, unit, unit_options):
+    options = unit_options.get(name, {})
     exact = measuring.measure(name, unit, 2, noises=3, **options)
     planes = 4 if name == "gumbel-rao" else 2 if name == "leave-one-out" else 1
     noise = np.random.default_rng(5).random([planes, 40_000, *unit.logits.shape])

@@ -165,7 +165,9 @@ def by_mean(ranked: pd.DataFrame) -> list[str]:
 def show_rates(rates: pd.DataFrame) -> Styler:
     """Format the learning rates of `best_rates`: one row per estimator, one column per depth."""
     table = rates.pivot(index="estimator", columns="depth", values="learning_rate").rename(columns=layers)
-    return styled(table.loc[rates.estimator.unique()], dict.fromkeys(table, "{:g}"), hide_index=False)
+    return styled(
+        table.loc[rates.estimator.unique()], dict.fromkeys(map(layers, rates.depth), "{:g}"), hide_index=False
+    )
 
 
 def show(ranked: pd.DataFrame) -> Styler:
