@@ -10,7 +10,6 @@ import pytest
 from bookkit import data, statistics
 from bookkit.parameters import check
 from bookkit.studies.laboratory import caller, findings, measuring, settings
-from bookkit.studies.laboratory.rules import moments, rule
 from bsn import InputError
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS
@@ -22,6 +21,11 @@ T = 0.45
 @pytest.fixture(scope="module")
 def unit():
     return settings.one_unit([T, 0.499], 300, 3)
+
+
+@pytest.fixture(scope="module")
+def unit_options(unit):
+    return caller.caller_options(unit, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def test_every_estimator_is_measured_at_every_point(measured, name):
     frame = measured[name]
     assert list(frame.estimator.unique()) == list(ESTIMATORS)
     assert frame.groupby("estimator").size().nunique() == 1
-    numbers = frame[["bias", "bias_error", "deviation", "cosine", "cosine_error"]]
+    numbers = frame[["bias", "bias_error", "deviation", "cosine"]]
     assert np.isfinite(numbers).all(axis=None) and (frame.cosine.abs() <= 1 + 1e-9).all()
     unbiased = frame[frame.estimator.isin(UNBIASED)]
     sampled = unbiased.bias_error > 0
@@ -67,6 +71,7 @@ def test_a_wrong_gradient_is_caught(monkeypatch, quadratics, net):
 def test_closed_forms_of_one_unit(unit, measured):
     """On (b - t)^2: exact p q (1 - 2 t), and the mean of sigmoid-adjusted 2 p q (p - t)."""
     p, t = oracle.sigmoid(unit.logits[:, 0, 0]), unit.points.target.to_numpy()
+    np.testing.assert_allclose(p[:3], p[3:], rtol=1e-6)  # Adam's path is the same for all targets
     exact = p * (1 - p) * (1 - 2 * t)
     np.testing.assert_allclose(measuring.exact_gradient(unit)[:, 0, 0], exact, rtol=1e-12)
     means = {
@@ -83,9 +88,9 @@ def test_closed_forms_of_one_unit(unit, measured):
     np.testing.assert_allclose(frame.deviation["reinforce"], np.sqrt(second - exact**2) / exact, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["reinforce", "arm", "leave-one-out", "st-gumbel", "gumbel-rao", "rebar"])
-def test_exact_moments_agree_with_draws(name, unit):
-    options = caller.caller_options(unit, steps=5).get(name, {})
+@pytest.mark.parametrize("name", ["arm", "leave-one-out", "st-gumbel", "gumbel-rao", "rebar"])
+def test_exact_moments_agree_with_draws(name, unit, unit_options):
+    options = unit_options.get(name, {})
     exact = measuring.measure(name, unit, 2, noises=3, **options)
     planes = 4 if name == "gumbel-rao" else 2 if name == "leave-one-out" else 1
     noise = np.random.default_rng(5).random([planes, 40_000, *unit.logits.shape])
@@ -94,21 +99,29 @@ def test_exact_moments_agree_with_draws(name, unit):
     np.testing.assert_allclose(g.std(0) / size, exact.deviation, rtol=0.05)
 
 
-def test_exact_moments_of_several_units_agree_with_the_oracle(quadratics):
-    for name in ("reinforce", "disarm", "leave-one-out"):
-        nodes, weights = rule(name, quadratics)
-        np.testing.assert_allclose(weights.sum(0), 1, rtol=1e-12)
-        mean, spread = moments(measuring.estimates(name, quadratics, nodes, {}), weights, 0)
-        for point in range(3):
+@pytest.mark.parametrize("name", ["reinforce", "leave-one-out"])
+def test_exact_moments_of_several_units_agree_with_the_oracle(name, quadratics):
+    nodes, weights = measuring.rule(name, quadratics, {})
+    np.testing.assert_allclose(weights.sum(0), 1, rtol=1e-12)
+    mean, spread = measuring.moments(measuring.estimates(name, quadratics, nodes, {}), weights)
 
-            def f(b, point=point):
-                b = tf.convert_to_tensor(b)[..., None, None, :] + np.zeros_like(quadratics.logits)
-                return quadratics.loss(b)[..., point, 0]
+    def f(b):
+        b = tf.convert_to_tensor(b)[..., None, None, :] + np.zeros_like(quadratics.logits)
+        return quadratics.loss(b)[..., 1, 0]
 
-            logits = quadratics.logits[point, 0]
-            expected = oracle.moments(name, f, logits, oracle.rules_for(name, logits))
-            np.testing.assert_allclose(mean[point, 0], expected[0], atol=1e-10)
-            np.testing.assert_allclose(spread[point, 0], expected[1].sum(), rtol=1e-9)
+    logits = quadratics.logits[1, 0]
+    expected = oracle.moments(name, f, logits, oracle.rules_for(name, logits))
+    np.testing.assert_allclose(mean[1, 0], expected[0], atol=1e-10)
+    np.testing.assert_allclose(spread[1, 0], expected[1].sum(), rtol=1e-9)
+
+
+def test_what_is_enumerated_depends_on_the_samples_alone(quadratics, net):
+    """The rest is sampled: relaxed samples, pairs, a baseline that couples the examples of a batch."""
+    options = caller.caller_options(net, steps=1)
+    drawn = {name for name in ESTIMATORS if measuring.rule(name, net, options.get(name, {})) is None}
+    relaxed = {"concrete", "st-gumbel", "gumbel-rao", "rebar", "relax"}
+    assert drawn == relaxed | {"arm", "disarm", "variance-adjusted"}
+    assert measuring.rule("arm", quadratics, {}) is None
 
 
 def test_the_gram_matrix_measures_the_weights_gradients(net):
@@ -126,11 +139,9 @@ def test_the_nets_loss_and_gradient(net):
     def expected(logits):
         return caller.caller_options(net._replace(logits=logits), steps=1)["nvil"]["baseline"].numpy()
 
-    for unit in (0, 3):
-        change = np.zeros_like(net.logits)
-        change[..., unit] = step
-        slope = (expected(net.logits + change) - expected(net.logits - change)) / (2 * step)
-        np.testing.assert_allclose(exact[..., unit], slope, atol=1e-8)
+    change = step * np.eye(net.logits.shape[-1])[3]
+    slope = (expected(net.logits + change) - expected(net.logits - change)) / (2 * step)
+    np.testing.assert_allclose(exact[..., 3], slope, atol=1e-8)
     losses = net.loss(tf.zeros(net.logits.shape, tf.float64)).numpy()
     assert (losses > 0).all() and losses[0].mean() == pytest.approx(np.log(10) / 10, rel=0.1)
 
@@ -143,30 +154,19 @@ def test_a_net_is_trained_as_bsn_run_trains(net):
     assert np.abs(net.logits[1] - net.logits[0]).max() > 0.1
 
 
-def test_adam_against_its_first_steps():
-    """The first step is the rate, for any gradient."""
-    path = list(settings.adam(lambda x: [2 * x[0]], [np.array([1.0, -3.0])], 2, 0.01))
-    np.testing.assert_allclose(path[1][0], [0.99, -2.99], rtol=1e-9)
-    assert len(path) == 3
-
-
 def test_what_the_papers_prove(measured):
+    """And that tuned control variates lower the variance."""
     for name, frame in measured.items():
         frame = frame.set_index("estimator").deviation
         slack = 1e-9 if name == "unit" else 0.1
         assert (frame["disarm"].to_numpy() <= frame["arm"].to_numpy() * (1 + slack)).all()
         assert (frame["gumbel-rao"].to_numpy() <= frame["st-gumbel"].to_numpy() * (1 + slack)).all()
         assert (frame["local-expectation"].to_numpy() <= frame["nvil"].to_numpy() + 1e-9).all()
+        for tuned in ("rebar", "relax") if name != "unit" else ():
+            assert (frame[tuned].to_numpy() < frame["reinforce"].to_numpy()).all()
     for name in ("unit", "quadratics"):
         assert (measured[name].query("estimator == 'reinmax'").bias < 1e-9).all()
     assert (measured["net"].query("estimator == 'reinmax' and step == 200").bias > 1e-3).all()
-
-
-def test_tuned_control_variates_lower_the_variance(measured):
-    for name in ("quadratics", "net"):
-        frame = measured[name].set_index("estimator").deviation
-        for tuned in ("rebar", "relax"):
-            assert (frame[tuned].to_numpy() < frame["reinforce"].to_numpy()).all()
 
 
 def test_error_at_a_budget():
@@ -188,13 +188,6 @@ def test_ranking_and_orderings(measured):
         assert orderings.set_index("claim").verdict["DisARM ≤ ARM"] == verdict
         assert "nan" not in findings.show_orderings(orderings).to_html()
     assert "nan" not in findings.show_ranking(table).to_html()
-
-
-def test_the_catalogue_is_the_table():
-    table = findings.catalogue()
-    assert list(table.index) == list(ESTIMATORS)
-    for name, entry in ESTIMATORS.items():
-        assert table["evaluations of f"][name] == entry.evaluations and table.bias[name] == entry.bias
 
 
 @pytest.mark.parametrize(

@@ -50,16 +50,14 @@ def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
 
 def budgets(frame: pd.DataFrame, names: Sequence[str], title: str, largest: int = 10_000) -> Figure:
     """Draw the root mean squared error by evaluations of f, from the first budget that pays an estimate."""
+    budget = pd.Series(np.geomspace(1, largest, 41), name="budget")
+    grid = frame[frame.estimator.isin(names)].merge(budget, how="cross").query("budget >= evaluations")
+    squared = grid.assign(error=findings.error(grid, grid.budget)).groupby(["estimator", "budget"]).error
+    errors = np.sqrt(squared.mean())
     figure, axes = style.subplots(height=4.6)
-    parts = []
     for i, name in enumerate(names):
-        part = frame[frame.estimator == name]
-        budget = np.geomspace(1, largest, 41)
-        budget = budget[budget >= part.evaluations.iloc[0]]
-        error = [np.sqrt(findings.error(part, evaluations).mean()) for evaluations in budget]
         line: Style = dict(color=SERIES[i % len(SERIES)], linestyle=LINES[i % len(LINES)])
-        axes.plot(budget, error, linewidth=1.9, label=name, **line)
-        parts.append(pd.DataFrame({"estimator": name, "evaluations": budget, "error": error}))
+        axes.plot(errors[name], linewidth=1.9, label=name, **line)
     axes.axhline(1, color=style.MUTED, linewidth=0.9)
     axes.set(xscale="log", yscale="log", xlabel="Evaluations of f for an example", title=title)
     for axis in (axes.xaxis, axes.yaxis):
@@ -67,4 +65,4 @@ def budgets(frame: pd.DataFrame, names: Sequence[str], title: str, largest: int 
     axes.set_ylabel("Root mean squared error\n(times the exact gradient)")
     shared_legend(figure, ncols=2, handlelength=3)
     text = f"{title}: root mean squared error by evaluations of f, one curve per estimator."
-    return Figure(figure, text, pd.concat(parts))
+    return Figure(figure, text, errors.reset_index())

@@ -1,4 +1,4 @@
-"""Every estimator tuned and trained: accuracy by learning rate, and test errors by depth."""
+"""Every estimator tuned and trained: test errors by depth."""
 
 from __future__ import annotations
 
@@ -7,41 +7,9 @@ import matplotlib.ticker
 import numpy as np
 import pandas as pd
 
-from bookkit.figures.style import INK, LINES, MUTED, SERIES, Figure, Style, name_rows, panels, shared_legend
+from bookkit.figures.style import INK, MUTED, SERIES, Figure, Style, name_rows, panels, shared_legend
 from bookkit.studies.ranking import by_mean, layers
 from bsn.estimators.registry import ESTIMATORS
-
-SHORT = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}")
-
-
-def learning_rates(tuned: pd.DataFrame, rates: pd.DataFrame) -> Figure:
-    """Draw final validation accuracy by learning rate: one panel per estimator, one line per depth.
-
-    Args:
-        tuned: from `bookkit.studies.ranking.finals`.
-        rates: from `bookkit.studies.ranking.best_rates`; they are marked.
-    """
-    names, depths = list(rates.estimator.unique()), sorted(rates.depth.unique())
-    figure, axes = panels(names, 3, 1.12, 1.0)
-    for name, axis in zip(names, axes):
-        for i, depth in enumerate(depths):
-            every, chosen = (
-                table[(table.estimator == name) & (table.depth == depth)].sort_values("learning_rate")
-                for table in (tuned, rates)
-            )
-            style: Style = dict(color=SERIES[i % len(SERIES)], linestyle=LINES[i % len(LINES)])
-            axis.plot(every.learning_rate, every.final, linewidth=1.6, label=layers(depth), **style)
-            axis.plot(chosen.learning_rate, chosen.final, "o", color=style["color"], markersize=4.5)
-    axes[0].set(xscale="log", ylim=(0, 1))
-    axes[0].xaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=3))
-    axes[0].xaxis.set_major_formatter(SHORT)
-    figure.supxlabel("Learning rate", fontsize=10)
-    figure.supylabel("Validation accuracy", fontsize=10)
-    shared_legend(figure, loc="outside upper center", ncols=4)
-    text = "Final validation accuracy by learning rate, one curve per depth, the best rate of each marked."
-    setting = ["estimator", "depth", "learning_rate"]
-    best = pd.MultiIndex.from_frame(tuned[setting]).isin(pd.MultiIndex.from_frame(rates[setting]))
-    return Figure(figure, text, tuned[[*setting, "seed", "final"]].assign(best=best))
 
 
 def test_errors(ranked: pd.DataFrame, reference: dict[int, float], own: pd.DataFrame) -> Figure:
@@ -69,7 +37,7 @@ def test_errors(ranked: pd.DataFrame, reference: dict[int, float], own: pd.DataF
     axes[0].set(xscale="log", xlim=(1, 110))
     axes[0].xaxis.set_major_locator(matplotlib.ticker.FixedLocator([1, 3, 10, 30, 100]))
     axes[0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes[0].xaxis.set_major_formatter(SHORT)
+    axes[0].xaxis.set_major_formatter("{x:g}")
     figure.supxlabel("Test error, %", fontsize=10)
     shared_legend(figure, ncols=2)
     text = "Test errors by estimator and depth: the record's mean and interval, and this build's nets."

@@ -20,7 +20,6 @@ from bookkit.figures.style import intervals, styled
 from bookkit.parameters import ESTIMATORS as TRAINED
 from bookkit.paths import RANKING, ROOT
 from bsn.errors import InputError
-from bsn.estimators import ESTIMATORS
 from bsn.spec import Spec
 
 SHARED: dict[str, Any] = dict(stable_loss=True, epochs=10)  # of the record's nets
@@ -163,6 +162,14 @@ def by_mean(ranked: pd.DataFrame) -> list[str]:
     return list(ranked.groupby("estimator")["mean"].mean().sort_values(ascending=False).index)
 
 
+def show_rates(rates: pd.DataFrame) -> Styler:
+    """Format the learning rates of `best_rates`: one row per estimator, one column per depth."""
+    table = rates.pivot(index="estimator", columns="depth", values="learning_rate").rename(columns=layers)
+    return styled(
+        table.loc[rates.estimator.unique()], dict.fromkeys(map(layers, rates.depth), "{:g}"), hide_index=False
+    )
+
+
 def show(ranked: pd.DataFrame) -> Styler:
     """Format `ranks`: one row per estimator, one column per depth: accuracy, rank, nets begun if not all."""
     cells = []
@@ -170,11 +177,7 @@ def show(ranked: pd.DataFrame) -> Styler:
         begun = f", {row['begun']} of {row['seeds']}" if row["begun"] < row["seeds"] else ""
         cells.append(f"{row['mean']:.4f} ({row['first']} to {row['last']})" + begun)
     table = ranked.assign(cell=cells).pivot(index="estimator", columns="depth", values="cell")
-    table = table.loc[by_mean(ranked)].rename(columns=layers)
-    entries = [ESTIMATORS[name] for name in table.index]
-    table["evaluations of f"] = [entry.evaluations for entry in entries]
-    table["derivative at"] = [entry.derivative or None for entry in entries]
-    return styled(table, hide_index=False)
+    return styled(table.loc[by_mean(ranked)].rename(columns=layers), hide_index=False)
 
 
 def show_orderings(table: pd.DataFrame) -> Styler:

@@ -9,11 +9,10 @@ import pandas as pd
 
 from bookkit.compiled import network
 from bookkit.data import Data
-from bsn.backend import Tensor, tf
-from bsn.estimators import gradient, lookup
+from bsn.backend import tf
+from bsn.estimators import lookup
 from bsn.spec import BATCH_SIZE
 
-CHUNK = 16  # draws of the noise per call
 GUMBELS = 10  # K of Gumbel-Rao, as in the trainer
 
 
@@ -26,7 +25,7 @@ def signal_and_noise(
         names: samplers of `bsn.estimators.ESTIMATORS`.
         depths: numbers of hidden layers, of `width` units each.
         data: the loss is that of its first 50 training images.
-        draws: of the noise, at least two; rounded up to a multiple of 16.
+        draws: of the noise, at least two, all in memory at once.
         seed: of the initial values and the noise.
 
     Returns:
@@ -35,38 +34,24 @@ def signal_and_noise(
         and `ratio`, signal / noise.
     """
     images, labels = (array[:BATCH_SIZE] for array in data.parts["train"])
-    images, targets = tf.constant(images, tf.float32), tf.one_hot(labels, data.classes)
+    targets = tf.one_hot(np.tile(labels, (draws, 1)), data.classes)
     rows = []
     for depth in depths:
         layers = network.initial_parameters(seed, [images.shape[1], *[width] * depth, data.classes])
+        (weights, biases), *above, (last, offset) = layers
+        logits = tf.repeat((tf.constant(images, tf.float32) @ weights + biases)[None], draws, 0)
         for name in names:
-            g = _gradients(name, layers, images, targets, draws, seed)
+            entry, rng = lookup(name), np.random.default_rng(seed)
+            planes = [1 + GUMBELS] if entry.noise == "1 + K" else []
+            first, *noise = (rng.random([*planes, *logits.shape], np.float32) for _ in layers[:-1])
+            with tf.GradientTape() as tape:
+                tape.watch(logits)
+                h = entry.function(logits, first)
+                for (weights, biases), u in zip(above, noise):
+                    h = entry.function(h @ weights + biases, u)
+                loss = tf.nn.softmax_cross_entropy_with_logits(targets, h @ last + offset) / data.classes
+            g = tape.gradient(loss, logits).numpy().astype(float)
             mean, variance = g.mean(0), g.var(0, ddof=1).sum()
-            signal = np.sqrt(max(np.sum(mean**2) - variance / len(g), 0))
+            signal = np.sqrt(max(np.sum(mean**2) - variance / draws, 0))
             rows.append((depth, name, signal, np.sqrt(variance), signal / np.sqrt(variance)))
     return pd.DataFrame(rows, columns=["depth", "estimator", "signal", "noise", "ratio"])
-
-
-def _gradients(
-    name: str, layers: network.Parameters, images: Tensor, targets: Tensor, draws: int, seed: int
-) -> np.ndarray:
-    """Return gradients [draws, B, H] in float64."""
-    entry, rng = lookup(name), np.random.default_rng(seed)
-    planes = () if entry.noise in (0, 1) else (1 + GUMBELS,)
-    (weights, biases), *above, (last, offset) = layers
-    logits = tf.repeat((images @ weights + biases)[None], CHUNK, 0)
-    noise: list[Tensor] = []
-
-    def loss(h: Tensor) -> Tensor:
-        for (weights, biases), u in zip(above, noise[1:]):
-            h = entry.function(h @ weights + biases, u)
-        z = h @ last + offset
-        labels = tf.broadcast_to(targets, tf.shape(z))
-        return tf.nn.softmax_cross_entropy_with_logits(labels, z) / targets.shape[1]
-
-    parts = []
-    for _ in range(-(-draws // CHUNK)):
-        shapes = [(*planes, CHUNK, len(images), len(biases)) for _, biases in layers[:-1]]
-        noise = [tf.constant(rng.random(shape, np.float32)) for shape in shapes]
-        parts.append(gradient(name, loss, logits, noise[0])[0].numpy().astype(float))
-    return np.concatenate(parts)

@@ -44,7 +44,7 @@ def bias(frame: pd.DataFrame) -> pd.Series:
     return (squared.clip(lower=0) ** 0.5).mask(known, 0.0)
 
 
-def error(frame: pd.DataFrame, budget: float = 1) -> pd.Series:
+def error(frame: pd.DataFrame, budget: float | pd.Series = 1) -> pd.Series:
     """Return the relative mean squared error of the mean of budget / evaluations estimates."""
     return bias(frame) ** 2 + frame.deviation**2 * frame.evaluations / budget
 
@@ -70,12 +70,11 @@ def ranking(frame: pd.DataFrame, repeat: str, budget: float = 1) -> pd.DataFrame
         frame: from `measuring.measure_all`.
         repeat: the column of independent repetitions.
     """
-    rows, count = {}, frame.estimator.nunique()
-    for name, part in frame.groupby("estimator", sort=False):
-        value, low, high = _geometric_mean(error(part, budget), part[repeat], count)
-        row = {"error": value, "low": low, "high": high, "bias": bias(part).mean()}
-        rows[name] = row | part[["deviation", "cosine", "evaluations"]].mean().to_dict()
-    return pd.DataFrame.from_dict(rows, orient="index").sort_values("error", kind="stable")
+    measured = frame.assign(bias=bias(frame), error=error(frame, budget)).groupby("estimator", sort=False)
+    table = measured[["bias", "deviation", "cosine", "evaluations"]].mean()
+    rows = [_geometric_mean(part.error, part[repeat], len(table)) for _, part in measured]
+    errors = pd.DataFrame(rows, table.index, ["error", "low", "high"])
+    return errors.join(table).sort_values("error", kind="stable")
 
 
 def show_ranking(table: pd.DataFrame) -> Styler:

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from bookkit.studies.laboratory.caller import caller_options, tied_noise
-from bookkit.studies.laboratory.rules import moments, rule
 from bookkit.studies.laboratory.settings import Setting
 from bsn import estimators
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS, lookup
 
 CHUNK = 1_000_000  # numbers in the noise of one call
+MAX_UNIFORMS = 12  # with two values each, that are enumerated
+Rule = tuple[np.ndarray, np.ndarray]  # nodes, in place of the noise, and their weights
 
 
 def exact_gradient(setting: Setting) -> np.ndarray:
@@ -22,17 +23,16 @@ def exact_gradient(setting: Setting) -> np.ndarray:
     return estimators.exact(setting.loss, tf.constant(setting.logits)).numpy()
 
 
-def count(formula: int | str, units: int, samples: int) -> int:
-    """Evaluate a formula of the registry for H units and K samples or noises."""
-    if isinstance(formula, int):
-        return formula
-    return {"K": samples, "1 + K": 1 + samples, "H + 1": units + 1, "2^H": 2**units}[formula]
+def evaluations(name: str, units: int) -> int:
+    """Return how often an estimator evaluates f for an example of some units, with two samples for K."""
+    formula = lookup(name).evaluations
+    return formula if isinstance(formula, int) else {"K": 2, "H + 1": units + 1, "2^H": 2**units}[formula]
 
 
 def estimates(name: str, setting: Setting, noise: np.ndarray, options: dict[str, Any]) -> np.ndarray:
     """Return g [M, P, E, H] for noise [uniforms, M, P, E, H], in calls of limited size."""
     entry, parts = lookup(name), []
-    share = max(1, CHUNK // (noise[:, 0].size * count(entry.evaluations, setting.logits.shape[-1], 2)))
+    share = max(1, CHUNK // (noise[:, 0].size * evaluations(name, noise.shape[-1])))
     for low in range(0, noise.shape[1], share):
         u = tf.constant(noise[:, low : low + share])
         logits = tf.zeros_like(u[0]) + setting.logits
@@ -42,6 +42,61 @@ def estimates(name: str, setting: Setting, noise: np.ndarray, options: dict[str,
             u = u[0]
         parts.append(estimators.gradient(name, setting.loss, logits, u, **options)[0].numpy())
     return np.concatenate(parts)
+
+
+def rule(name: str, setting: Setting, options: dict[str, Any]) -> Rule | None:
+    """Return nodes [uniforms, M, P, E, H] and weights [M, P, E]; None if the noise must be sampled.
+
+    Sums over them are expectations over the noise: with one unit for every estimator, else for those whose
+    estimate depends on the samples alone, unless a baseline knows the batch and couples its examples.
+    """
+    entry, p = lookup(name), 1 / (1 + np.exp(-setting.logits))
+    if entry.noise == 0:
+        return np.full([1, 1, *p.shape], 0.5), np.ones([1, *p.shape[:2]])
+    if entry.state and entry.bias != "unbiased" and p.shape[1] > 1:
+        return None
+    planes, units = 2 if isinstance(entry.noise, str) else 1, p.shape[-1]
+    noise = np.random.default_rng(0).random([planes, 8, *p.shape])
+    same_samples = np.where(noise < p, p / 2, (1 + p) / 2)
+    g, again = (estimates(name, setting, u, options) for u in (noise, same_samples))
+    if np.allclose(g, again, rtol=1e-9, atol=0):
+        if planes * units > MAX_UNIFORMS:
+            return None
+        b = estimators.states(planes * units, tf.float64).numpy().reshape(-1, planes, 1, 1, units)
+        b = b.swapaxes(0, 1)
+        nodes, weights = np.where(b == 1, p / 2, (1 + p) / 2), np.where(b == 1, p, 1 - p)
+        return nodes, weights.prod((0, -1))
+    return _integral(p, planes) if units == 1 else None
+
+
+def _integral(p: np.ndarray, planes: int) -> Rule:
+    """Return the rule of one unit for an estimate smooth between 0, p, 1 - p and 1, or given b and v."""
+    t = np.arange(-33, 33.1, 0.3)[:, None, None, None]
+    v, weight = 1 / (1 + np.exp(-t)), 0.3 / (2 + 2 * np.cosh(t))  # trapezoids in logit(v) converge fast
+    between = [p] if planes == 2 else [np.minimum(p, 1 - p), np.maximum(p, 1 - p)]
+    ends = np.stack([0 * p, *between, 0 * p + 1])[:, None]
+    low, width = ends[:-1], np.diff(ends, axis=0)
+    nodes = np.stack([low + width / 2 + 0 * v, 0 * low + v] if planes == 2 else [low + width * v])
+    return nodes.reshape(planes, -1, *p.shape), (width * weight).reshape(-1, *p.shape[:2])
+
+
+def moments(g: np.ndarray, weights: np.ndarray, noises: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean [P, E, H] and the summed variance [P, E] of estimates at a rule's nodes.
+
+    Args:
+        g: [M, P, E, H].
+        weights: [M, P, E].
+        noises: how many estimates given the same b are averaged; 0 for none.
+    """
+    mean = np.sum(weights[..., None] * g, 0)
+    spread = np.sum(weights[..., None] * (g - mean) ** 2, (0, -1))
+    if not noises:
+        return mean, spread
+    g, weights = (array.reshape(2, -1, *array.shape[1:]) for array in (g, weights))
+    share = weights.sum(1)
+    given = np.sum(weights[..., None] * g, 1) / share[..., None]  # the mean for each outcome b
+    between = np.sum(share[..., None] * (given - mean) ** 2, (0, -1))
+    return mean, between + (spread - between) / noises
 
 
 def dot(setting: Setting, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -61,23 +116,22 @@ def measure(
 
     Returns:
         `points` with the columns `estimator`; `bias` and `bias_error`, its standard error, 0 if nothing
-        was sampled; `deviation`, the root of the variance; `cosine`, the mean over the draws, and
-        `cosine_error`; `evaluations` of f.
+        was sampled; `deviation`, the root of the variance; `cosine`, the mean over the draws;
+        `evaluations` of f.
     """
     entry, exact = lookup(name), exact_gradient(setting)
-    evaluations = count(entry.evaluations, exact.shape[-1], 2)
-    noises = noises if entry.noise == "1 + K" else 0
-    planes = 1 if entry.noise in (0, 2) else count(entry.noise, 1, noises or 2)
-    draws = samples if entry.noise else max(1, samples // evaluations)
+    planes = {"K": 2, "1 + K": 1 + noises}.get(str(entry.noise), 1)
+    draws = samples if entry.noise else 1
     noise = np.random.default_rng(seed).random([planes, draws, *exact.shape])
     g = estimates(name, setting, noise, options)
     size = dot(setting, exact, exact)
     length = np.sqrt(dot(setting, g, g) * size)
     cosine = np.divide(dot(setting, g, exact), length, out=np.zeros_like(length), where=length > 0)
-    nodes_and_weights = rule(name, setting)
+    nodes_and_weights = rule(name, setting, options)
     if nodes_and_weights:
         nodes, weights = nodes_and_weights
-        mean, spread = moments(estimates(name, setting, nodes, options), weights, noises)
+        averaged = noises if entry.noise == "1 + K" else 0
+        mean, spread = moments(estimates(name, setting, nodes, options), weights, averaged)
         variance = np.sum(np.diagonal(setting.gram, axis1=1, axis2=2) * spread, -1)
         error = 0 * variance
     else:
@@ -91,8 +145,7 @@ def measure(
         bias_error=error / np.sqrt(size),
         deviation=np.sqrt(np.maximum(variance, 0) / size),
         cosine=cosine.mean(0),
-        cosine_error=cosine.std(0) / np.sqrt(draws),
-        evaluations=evaluations,
+        evaluations=evaluations(name, exact.shape[-1]),
     )
 
 

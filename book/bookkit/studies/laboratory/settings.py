@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from bookkit.compiled import curves, network, units
 from bookkit.data import Data
-from bsn.backend import Loss, Tensor, tf
+from bsn.backend import Loss, Tensor, keras, tf
 from bsn.spec import BATCH_SIZE
 
 
@@ -31,44 +30,18 @@ class Setting(typing.NamedTuple):
     points: pd.DataFrame
 
 
-def adam(
-    slopes: Callable[[list[np.ndarray]], Sequence[Any]],
-    values: Sequence[np.ndarray],
-    steps: int,
-    rate: float,
-    fading: bool = False,
-) -> Iterator[list[np.ndarray]]:
-    """Descend from `values` by Adam; yield them before each step and after the last.
-
-    Args:
-        slopes: returns the gradients at the values.
-        fading: whether the rate falls to 0 along a line.
-
-    Reference: Kingma, Ba 2015, arXiv:1412.6980.
-    """
-    first, second = [[np.zeros_like(value) for value in values] for _ in range(2)]
-    yield (values := list(values))
-    for step in range(1, steps + 1):
-        gradients = [np.asarray(gradient) for gradient in slopes(values)]
-        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients)]
-        second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients)]
-        roots = [np.sqrt(v / (1 - 0.999**step)) + 1e-12 for v in second]
-        now = rate * (1 - (step - 1) / steps if fading else 1)
-        values = [x - now * m / (1 - 0.9**step) / r for x, m, r in zip(values, first, roots)]
-        yield values
-
-
 def one_unit(targets: Sequence[float], steps: int, points: int) -> Setting:
     """Take (b - t)^2 for each target t, at some points of the exact gradient's descent by Adam at 0.01."""
     target = np.repeat(targets, points)
 
-    def slopes(values: list[np.ndarray]) -> list[np.ndarray]:
-        p = 1 / (1 + np.exp(-values[0]))
-        return [p * (1 - p) * (1 - 2 * np.array(targets))]
-
-    path = np.array([values[0] for values in adam(slopes, [np.zeros(len(targets))], steps, 0.01)])
+    logit, path = tf.Variable(np.zeros(len(targets))), []
+    optimizer = keras.optimizers.Adam(0.01, epsilon=1e-12)
+    for _ in range(steps + 1):
+        path.append(logit.numpy())
+        p = tf.sigmoid(logit)
+        optimizer.apply([p * (1 - p) * (1 - 2 * np.array(targets))], [logit])
     chosen = np.linspace(0, steps, points).round().astype(int)
-    logits = path[chosen].T.ravel()
+    logits = np.array(path)[chosen].T.ravel()
     table = pd.DataFrame({"target": target, "step": np.tile(chosen, len(targets)), "logit": logits})
     gram = np.ones([len(target), 1, 1])
     return Setting(lambda b: tf.square(b[..., 0] - target[:, None]), logits[:, None, None], gram, table)
