@@ -54,6 +54,12 @@ def table(seed, units):
     return lambda b: tf.gather(tf.constant(values), tf.reduce_sum(tf.cast(b, tf.int32) * place, -1)), values
 
 
+def cubic(seed, units):
+    """The same for a differentiable loss."""
+    f = Cubic(seed, units)
+    return f, f.value(states(units))
+
+
 class Cubic:
     """c + w x + x Q x + (r x)^3 for x of any leading axes, in TensorFlow; value and derivative in NumPy."""
 
