@@ -1,4 +1,4 @@
-"""The contract that all estimators share, and the facts in the registry; expectations are tested elsewhere."""
+"""The contract that all estimators share, and the facts in the registry; not their expectations."""
 
 import functools
 import inspect

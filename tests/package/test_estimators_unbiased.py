@@ -146,11 +146,3 @@ def test_baselines_with_a_state_step_by_step(name, baseline, rng):
         subtracted, expected_state = baseline(expected_state, score, loss[..., None])
         np.testing.assert_allclose(g, score * (loss[..., None] - subtracted), atol=1e-12)
         np.testing.assert_allclose(state, expected_state, atol=1e-12)
-
-
-def test_nvil_subtracts_each_examples_own_baseline(rng):
-    logits, noise = rng.normal(size=(3, 5, 2)), rng.random((3, 5, 2))
-    loss, baseline = rng.normal(size=(2, 3, 5))
-    g, _ = gradient("nvil", lambda b: tf.constant(loss), logits, noise, baseline=tf.constant(baseline))
-    score = (noise < oracle.sigmoid(logits)) - oracle.sigmoid(logits)
-    np.testing.assert_allclose(g, score * (loss - baseline)[..., None], atol=1e-12)
