@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import sys
 
+import hypothesis
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from hypothesis import is_hypothesis_test
 from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -31,6 +34,11 @@ def seed_offset(request):
     return request.config.getoption("--seed-offset")
 
 
+@pytest.fixture
+def rng(seed_offset):
+    return np.random.default_rng(seed_offset)
+
+
 def pytest_collection_modifyitems(config, items):
     """Mark builds and browsers as slow; except in CI leave out what needs a missing browser or MNIST.
 
@@ -39,6 +47,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         in_site = (ROOT / "tests" / "chapters") in item.path.parents
         item.add_marker(pytest.mark.xdist_group("site" if in_site else item.path.name))
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            hypothesis.seed(config.getoption("--seed-offset"))(item.obj)
         if {"checkout", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     missing = {}

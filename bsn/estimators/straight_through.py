@@ -44,7 +44,7 @@ def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with the identity as derivative.
 
     g = f'(b); the slope acts in the forward pass alone.
-    Requires f' at b; one uniform per unit. Bias: if f is linear, g is 1 / (p (1 - p)) times too long.
+    Requires f' at b; one uniform per unit. Bias: if f is linear, g is 1 / (p (1 - p)) times too large.
 
     >>> a = tf.constant([0.0, 0.0])
     >>> with tf.GradientTape() as tape:

@@ -23,6 +23,11 @@ def sigmoid(a):
     return np.exp(-np.logaddexp(0, -np.asarray(a, float)))
 
 
+def relaxed(logits, u, temperature):
+    """The relaxed sample y = sigmoid(z / t), for z = a - logit(u)."""
+    return sigmoid((logits - np.log(u) + np.log1p(-u)) / temperature)
+
+
 def states(units):
     return np.array(list(itertools.product((0.0, 1.0), repeat=units)))
 
@@ -47,6 +52,12 @@ def table(seed, units):
     values = np.random.default_rng(seed).normal(size=2**units)
     place = 2 ** np.arange(units)[::-1]
     return lambda b: tf.gather(tf.constant(values), tf.reduce_sum(tf.cast(b, tf.int32) * place, -1)), values
+
+
+def cubic(seed, units):
+    """The same for a differentiable loss."""
+    f = Cubic(seed, units)
+    return f, f.value(states(units))
 
 
 class Cubic:
@@ -114,14 +125,25 @@ def moments(name, f, logits, rules, **options):
     count = len(rules)
     nodes, weights = product([rule for unit_rules in rules for rule in unit_rules])
     noise = nodes.reshape(len(nodes), count, len(logits)).swapaxes(0, 1)
-    found = estimates(name, f, logits, noise[0] if count == 1 else noise, **options)
-    mean = weights @ found
-    return mean, weights @ (found - mean) ** 2
+    g = estimates(name, f, logits, noise[0] if count == 1 else noise, **options)
+    mean = weights @ g
+    return mean, weights @ (g - mean) ** 2
 
 
-def rules_for(name, logits):
-    """Rules under which the mean is exact, where the estimate is piecewise linear in its noise."""
-    if name == "leave-one-out":
-        return [[state_rule(a) for a in logits]] * 2
-    rule = piecewise_rule if name in ("arm", "disarm") else state_rule
-    return [[rule(a) for a in logits]]
+def rules_for(name, logits, count=2):
+    """Rules for each uniform and unit; the mean is exact, or converged to 1e-11 where the noise is smooth.
+
+    count: samples of leave-one-out, uniforms of Gumbel-Rao.
+    """
+    by_state, smooth = [state_rule(a) for a in logits], [smooth_rule()] * len(logits)
+    split = [split_rule(a) for a in logits]
+    return {
+        "leave-one-out": [by_state] * count,
+        "arm": [[piecewise_rule(a) for a in logits]],
+        "disarm": [[piecewise_rule(a) for a in logits]],
+        "concrete": [smooth],
+        "st-gumbel": [split],
+        "gumbel-rao": [by_state] + [smooth] * (count - 1),
+        "rebar": [split, smooth],
+        "relax": [split, smooth],
+    }.get(name, [by_state])

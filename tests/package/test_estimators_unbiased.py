@@ -19,21 +19,16 @@ def surrogate(z):
     return tf.reduce_sum(tf.tanh(0.4 * z + 0.3), -1) + 0.3 * tf.reduce_prod(tf.sigmoid(z), -1) ** 2
 
 
-def loss(name, seed, units):
-    """A table where no derivative is needed, a cubic otherwise; and its values of all states."""
-    if not ESTIMATORS[name].derivative:
-        return oracle.table(seed, units)
-    f = oracle.Cubic(seed, units)
-    return f, f.value(oracle.states(units))
-
-
 @pytest.mark.parametrize("name", [name for name in oracle.UNBIASED if name not in QUADRATURE])
 @given(st.data(), seed)
 def test_mean_is_the_exact_gradient(name, data, seed):
-    """By the sum over all states, of 4 units; ARM and DisARM, which u drives, by exact integration, of 3."""
+    """By the sum over all states, of 4 units; ARM and DisARM, which u drives, by exact integration, of 3.
+
+    f is any function of the states where no derivative is needed, a cubic otherwise.
+    """
     most = 3 if name in ("arm", "disarm", "leave-one-out") else 4
     logits = data.draw(st.lists(logit, min_size=1, max_size=most))
-    f, values = loss(name, seed, len(logits))
+    f, values = (oracle.cubic if ESTIMATORS[name].derivative else oracle.table)(seed, len(logits))
     options = {
         "nvil": {"baseline": tf.constant(0.7, tf.float64)},
         "moving-average": {"state": tf.fill([2 ** len(logits)], tf.constant(0.4, tf.float64))},
@@ -43,53 +38,33 @@ def test_mean_is_the_exact_gradient(name, data, seed):
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_leave_one_out_of_k_samples(count):
+def test_leave_one_out_of_k_samples(count, seed_offset):
     logits = [0.8, -0.4]
-    f, values = oracle.table(count, 2)
-    rules = [[oracle.state_rule(a) for a in logits]] * count
-    mean, _ = oracle.moments("leave-one-out", f, logits, rules)
+    f, values = oracle.table(count + seed_offset, 2)
+    mean, _ = oracle.moments("leave-one-out", f, logits, oracle.rules_for("leave-one-out", logits, count))
     np.testing.assert_allclose(mean, oracle.exact_gradient(values, logits), atol=1e-12)
 
 
+CONTROLS = [
+    ("rebar", dict(eta=1.0, temperature=0.5)),
+    ("rebar", dict(eta=-0.7, temperature=0.8)),
+    ("relax", dict(surrogate=surrogate)),
+]
+
+
 @pytest.mark.parametrize("logit", [-3.0, -0.4, 0.0, 1.2])
-@pytest.mark.parametrize(
-    "name, options",
-    [
-        ("rebar", dict(eta=1.0, temperature=0.5)),
-        ("rebar", dict(eta=-0.7, temperature=0.8)),
-        ("relax", dict(surrogate=surrogate)),
-    ],
-)
-def test_rebar_and_relax_of_one_unit(name, options, logit):
+@pytest.mark.parametrize("name, options", CONTROLS)
+def test_rebar_and_relax_of_one_unit(name, options, logit, seed_offset):
     """Over u and v. This is what fails when the derivative stops at the conditional noise."""
-    f = oracle.Cubic(3, 1)
-    rules = [[oracle.split_rule(logit)], [oracle.smooth_rule()]]
-    mean, _ = oracle.moments(name, f, [logit], rules, **options)
-    np.testing.assert_allclose(mean, oracle.exact_gradient(f.value(oracle.states(1)), [logit]), atol=1e-11)
+    f, values = oracle.cubic(3 + seed_offset, 1)
+    mean, _ = oracle.moments(name, f, [logit], oracle.rules_for(name, [logit]), **options)
+    np.testing.assert_allclose(mean, oracle.exact_gradient(values, [logit]), atol=1e-11)
 
 
-def stopped_at_the_noise(logits, b, noise):
-    """What a public implementation of RELAX did for long: z~ with u' as if it did not depend on a."""
-    p = tf.sigmoid(logits)
-    return sampling.logistic(logits, tf.stop_gradient(tf.where(b > 0, noise * p, p + noise * (1 - p))))
-
-
-@pytest.mark.parametrize("name, options", [("rebar", {}), ("relax", dict(surrogate=surrogate))])
-def test_the_derivative_goes_through_the_conditional_noise(name, options, monkeypatch):
-    """The wrong one has the same value and a mean off by far more than the tolerances above."""
-    a, b, v = tf.constant([0.5, 0.5]), tf.constant([0.0, 1.0]), tf.constant([0.3, 0.3])
-    right = sampling.conditional_logistic(a, b, v)
-    np.testing.assert_allclose(stopped_at_the_noise(a, b, v), right, rtol=1e-5)
-    monkeypatch.setattr("bsn.estimators.control_variates.conditional_logistic", stopped_at_the_noise)
-    f, rules = oracle.Cubic(3, 1), [[oracle.split_rule(0.5)], [oracle.smooth_rule()]]
-    mean, _ = oracle.moments(name, f, [0.5], rules, **options)
-    assert abs(mean - oracle.exact_gradient(f.value(oracle.states(1)), [0.5])) > 1e-3
-
-
-@pytest.mark.parametrize("name, options", [("rebar", {}), ("relax", dict(surrogate=surrogate))])
-def test_rebar_and_relax_of_two_units(name, options):
+@pytest.mark.parametrize("name, options", CONTROLS[1:])
+def test_rebar_and_relax_of_two_units(name, options, rng, seed_offset):
     """Given b, the estimate is a sum of one function of u and one of v: integrated one after the other."""
-    logits, f = np.array([0.6, -1.1]), oracle.Cubic(5, 2)
+    logits, (f, values) = np.array([0.6, -1.1]), oracle.cubic(5 + seed_offset, 2)
     p = oracle.sigmoid(logits)
     v, weights = oracle.product([oracle.smooth_rule()] * 2)
     u0, v0 = np.array([0.3, 0.6]), np.array([0.2, 0.9])
@@ -97,22 +72,20 @@ def test_rebar_and_relax_of_two_units(name, options):
     for b, probability in zip(oracle.states(2), oracle.probabilities(logits)):
 
         def estimates(w, v, b=b):  # w: u's place within the outcome b
+            w, v = np.broadcast_arrays(w, v)
             u = np.where(b == 1, w * p, p + w * (1 - p))
-            return oracle.estimates(name, f, logits, np.stack(np.broadcast_arrays(u, v)), **options)
+            return oracle.estimates(name, f, logits, np.stack([u, v]), **options)
 
-        some = np.random.default_rng(0).random((2, 20, 2))
-        u0s, v0s = np.tile(u0, [20, 1]), np.tile(v0, [20, 1])
-        split = estimates(some[0], v0s) + estimates(u0s, some[1]) - estimates(u0s, v0s)
-        np.testing.assert_allclose(estimates(*some), split, atol=1e-12)
-        corner = estimates(u0[None], v0[None])[0]
-        over_u, over_v = estimates(v, np.tile(v0, [len(v), 1])), estimates(np.tile(u0, [len(v), 1]), v)
-        mean += probability * (weights @ over_u + weights @ over_v - corner)
-    np.testing.assert_allclose(mean, oracle.exact_gradient(f.value(oracle.states(2)), logits), atol=1e-11)
+        corner, random = estimates(u0[None], v0), rng.random((2, 20, 2))
+        split = estimates(random[0], v0) + estimates(u0, random[1]) - corner
+        np.testing.assert_allclose(estimates(*random), split, atol=1e-11)
+        mean += probability * (weights @ estimates(v, v0) + weights @ estimates(u0, v) - corner[0])
+    np.testing.assert_allclose(mean, oracle.exact_gradient(values, logits), atol=1e-11)
 
 
-@pytest.mark.parametrize("name, options", [("rebar", dict(eta=0.8)), ("relax", dict(surrogate=surrogate))])
-def test_tied_noise_gives_the_same_z_and_stays_unbiased(name, options):
-    logits, f = np.array([0.6, -1.1]), oracle.Cubic(6, 2)
+@pytest.mark.parametrize("name, options", CONTROLS[1:])
+def test_tied_noise_gives_the_same_z_and_stays_unbiased(name, options, seed_offset):
+    logits, (f, values) = np.array([0.6, -1.1]), oracle.cubic(6 + seed_offset, 2)
     u, weights = oracle.product([oracle.split_rule(a) for a in logits])
     a = tf.constant(np.broadcast_to(logits, u.shape))
     v = sampling.tied(a, tf.constant(u))
@@ -121,12 +94,11 @@ def test_tied_noise_gives_the_same_z_and_stays_unbiased(name, options):
     again = sampling.conditional_logistic(a, sampling.sample(a, u), v).numpy()
     np.testing.assert_allclose(again[moderate], z[moderate], atol=1e-4)
     mean = weights @ oracle.estimates(name, f, logits, np.stack([u, v]), **options)
-    np.testing.assert_allclose(mean, oracle.exact_gradient(f.value(oracle.states(2)), logits), atol=1e-10)
+    np.testing.assert_allclose(mean, oracle.exact_gradient(values, logits), atol=1e-10)
 
 
-def test_conditional_logistic_is_the_formula_with_the_noise():
+def test_conditional_logistic_is_the_formula_with_the_noise(rng):
     """softplus(softplus(a) - logit v) and its mirror against a - logit(u'), value and derivative in a."""
-    rng = np.random.default_rng(0)
     a, b, v = rng.normal(size=50) * 2, rng.integers(0, 2, 50).astype(float), rng.random(50)
 
     def plain(a):
@@ -144,25 +116,33 @@ def test_conditional_logistic_is_the_formula_with_the_noise():
     assert ((z.numpy() > 0) == (b == 1)).all()
 
 
-def test_the_moving_average_follows_the_losses_and_is_used_before_it_does():
-    rng = np.random.default_rng(0)
-    logits, losses = tf.constant(rng.normal(size=(3, 5, 2))), rng.normal(size=(4, 3, 5))
-    mean, state = np.zeros(3), None
-    for loss in losses:
-        noise = rng.random((3, 5, 2))
-        found, state = gradient(
-            "moving-average", lambda b, loss=loss: tf.constant(loss), logits, noise, state
-        )
+def averaged(state, new):
+    return 0.95 * state + 0.05 * new
+
+
+def mean_of_past_losses(state, score, loss):
+    """Of each net; the present loss enters afterwards."""
+    mean = np.zeros(3) if state is None else state
+    return mean[:, None, None], averaged(mean, loss[..., 0].mean(1))
+
+
+def best_constant(state, score, loss):
+    """Of each net and unit; the present batch has entered already."""
+    n, d = (np.zeros((3, 2)), np.ones((3, 2))) if state is None else state
+    n, d = averaged(n, (score**2 * loss).mean(1)), averaged(d, (score**2).mean(1))
+    return (n / (d + 1e-4))[:, None], (n, d)
+
+
+@pytest.mark.parametrize(
+    "name, baseline", [("moving-average", mean_of_past_losses), ("variance-adjusted", best_constant)]
+)
+def test_baselines_with_a_state_step_by_step(name, baseline, rng):
+    """Three nets side by side, each with its own state, in NumPy."""
+    logits, state, expected_state = rng.normal(size=(3, 5, 2)) * 2, None, None
+    for _ in range(4):
+        noise, loss = rng.random((3, 5, 2)), rng.normal(size=(3, 5))
+        g, state = gradient(name, lambda b, loss=loss: tf.constant(loss), logits, noise, state)
         score = (noise < oracle.sigmoid(logits)) - oracle.sigmoid(logits)
-        np.testing.assert_allclose(found, score * (loss - mean[:, None])[..., None], atol=1e-12)
-        mean = 0.95 * mean + 0.05 * loss.mean(1)
-        np.testing.assert_allclose(state, mean, atol=1e-12)
-
-
-def test_nvil_subtracts_each_examples_own_baseline():
-    rng = np.random.default_rng(1)
-    logits, noise = rng.normal(size=(3, 5, 2)), rng.random((3, 5, 2))
-    loss, baseline = rng.normal(size=(2, 3, 5))
-    found, _ = gradient("nvil", lambda b: tf.constant(loss), logits, noise, baseline=tf.constant(baseline))
-    score = (noise < oracle.sigmoid(logits)) - oracle.sigmoid(logits)
-    np.testing.assert_allclose(found, score * (loss - baseline)[..., None], atol=1e-12)
+        subtracted, expected_state = baseline(expected_state, score, loss[..., None])
+        np.testing.assert_allclose(g, score * (loss[..., None] - subtracted), atol=1e-12)
+        np.testing.assert_allclose(state, expected_state, atol=1e-12)
