@@ -125,7 +125,8 @@ def show_orderings(table: pd.DataFrame) -> Styler:
     """Format `orderings` for a page."""
     gaps = (table.first_bound - table.second_bound).map("{:+.2f}".format)
     gaps = gaps.where(table.first_bound.notna(), "order only")
-    page = table.assign(published=gaps, interval=intervals(table.low, table.high, "+.2f"))
+    page = table.assign(published=gaps)
+    page["interval"] = intervals(table.low, table.high, "+.2f")
     page = page.rename(columns={"architecture": "net", "measure": "bound", "effect": "here"})
     columns = ["claim", "net", "bound", "published", "here", "interval", "verdict"]
     return styled(page[columns], {"here": "{:+.2f}"})
