@@ -2,13 +2,18 @@
 
 import sys
 
+from bookkit import data, record
 from bookkit.paths import VAE
+from bookkit.settings import Settings
 from bookkit.studies.vae import runs
 from bsn.errors import InputError
 
 if __name__ == "__main__":
     try:
-        print(f"bsn: {runs.write_book_record()} nets are in {VAE}")
+        settings = Settings.from_environment()
+        nets, _ = runs.train(runs.BOOK_RUNS, data.load("mnist", settings.mnist_dir), settings)
+        record.write(VAE, nets.to_dict("records"), runs.SCHEMA)
+        print(f"bsn: {len(nets)} nets are in {VAE}")
     except InputError as error:
         print(f"bsn: {error}", file=sys.stderr)
         sys.exit(2)

@@ -46,17 +46,28 @@ def bounds(nets: pd.DataFrame, measure: str, step: int | None = None) -> pd.Data
     return nets.assign(value=values).pivot(index="seed", columns="estimator", values="value")
 
 
-def ranking(nets: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataFrame:
+def spreads(nets: pd.DataFrame) -> tuple[float, float]:
+    """Return within how many nats lie the published bounds, and the training bounds of the same estimators.
+
+    Args:
+        nets: of the architecture of the published bounds; an estimator's bound is the mean over its seeds.
+    """
+    known = published().dropna()
+    here = bounds(nets, "train").mean()[np.union1d(known["first"], known["second"])]
+    return known.first_bound.max() - known.second_bound.min(), here.max() - here.min()
+
+
+def ranking(nets: pd.DataFrame) -> pd.DataFrame:
     """Rank one architecture's estimators, the best training bound first.
 
     Returns:
         One row per estimator: `train` and `test`, means over the seeds; `behind`, `low`, `high`: the first's
-        training bound minus this one's, paired by seed, and its interval, of joint coverage `level`.
+        training bound minus this one's, paired by seed, and its interval, of joint coverage 95 %.
     """
     train, test = bounds(nets, "train"), bounds(nets, "test")
     order = train.mean().sort_values(ascending=False).index
     behind = train[order].rsub(train[order[0]], axis=0)
-    low, high = statistics.mean_interval(behind, 1 - (1 - level) / (len(order) - 1))
+    low, high = statistics.mean_interval(behind, 1 - (1 - statistics.LEVEL) / (len(order) - 1))
     columns = {"train": train.mean(), "test": test.mean(), "behind": behind.mean()}
     table = pd.DataFrame(columns).loc[order].assign(low=low, high=high)
     table.loc[order[0], ["low", "high"]] = np.nan
@@ -76,35 +87,33 @@ def show_ranking(table: pd.DataFrame) -> Styler:
     return styled(page, dict.fromkeys(columns, "{:.2f}"))
 
 
-def orderings(nets: pd.DataFrame, step: int | None = None, level: float = statistics.LEVEL) -> pd.DataFrame:
+def orderings(nets: pd.DataFrame, step: int | None = None) -> pd.DataFrame:
     """Judge the published orderings that these nets can be compared with.
 
     Args:
+        nets: of equal seeds for all estimators.
         step: of the training bound, the last by default. At a step that is named the orderings of the test
             bound are left out, though counted: intervals have one width at all steps.
 
     Returns:
-        The rows of `published` with `effect`, the mean over seeds of the first's bound minus the
-        second's, its interval `low` to `high`, of joint coverage `level`, `seeds` and `verdict`.
+        The rows of `published` with `claim`; `effect`, the mean over seeds of the first's bound minus the
+        second's; its interval `low` to `high`, of joint coverage 95 %; `verdict`.
     """
     tables = {
         (architecture, measure): bounds(part, measure, step)
         for architecture, part in nets.groupby("architecture")
         for measure in MEASURES
     }
-    pairs = []
+    rows, effects = [], []
     for row in published().to_dict("records"):
         table = tables.get((row["architecture"], row["measure"]), pd.DataFrame())
-        if {row["first"], row["second"]} <= set(table) and len(table) > 1:
-            pairs.append((row, table[row["first"]] - table[row["second"]]))
-    rows = []
-    for row, effects in pairs:
-        low, high = statistics.mean_interval(effects, 1 - (1 - level) / len(pairs))
-        verdict = statistics.region_verdict(low, high, 0, np.inf)
-        row |= {"effect": effects.mean(), "low": low, "high": high, "seeds": len(effects), "verdict": verdict}
-        if step is None or row["measure"] == "train":
-            rows.append(row)
-    return pd.DataFrame(rows)
+        if {row["first"], row["second"]} <= set(table):
+            rows.append(row | {"claim": f"{row['first']} > {row['second']}"})
+            effects.append(table[row["first"]] - table[row["second"]])
+    low, high = statistics.mean_interval(np.transpose(effects), 1 - (1 - statistics.LEVEL) / len(rows))
+    verdict = statistics.region_verdict(low, high, 0, np.inf)
+    judged = pd.DataFrame(rows).assign(effect=np.mean(effects, 1), low=low, high=high, verdict=verdict)
+    return judged if step is None else judged[judged.measure == "train"]
 
 
 def along(nets: pd.DataFrame, steps: Iterable[int]) -> pd.DataFrame:
@@ -112,24 +121,20 @@ def along(nets: pd.DataFrame, steps: Iterable[int]) -> pd.DataFrame:
     return pd.concat([orderings(nets, step).assign(step=step) for step in steps])
 
 
-def _claims(table: pd.DataFrame) -> pd.DataFrame:
-    claims = [f"{first} > {second}" for first, second in zip(table["first"], table["second"])]
-    return pd.DataFrame({"claim": claims, "net": table.architecture.to_numpy()}, table.index)
-
-
 def show_orderings(table: pd.DataFrame) -> Styler:
     """Format `orderings` for a page."""
     gaps = (table.first_bound - table.second_bound).map("{:+.2f}".format)
-    page = _claims(table)
-    page["bound"], page["published"] = table.measure, gaps.where(table.first_bound.notna(), "order only")
-    page["here"], page["interval"] = table.effect, intervals(table.low, table.high, "+.2f")
-    page["verdict"] = table.verdict
-    return styled(page, {"here": "{:+.2f}"})
+    gaps = gaps.where(table.first_bound.notna(), "order only")
+    page = table.assign(published=gaps)
+    page["interval"] = intervals(table.low, table.high, "+.2f")
+    page = page.rename(columns={"architecture": "net", "measure": "bound", "effect": "here"})
+    columns = ["claim", "net", "bound", "published", "here", "interval", "verdict"]
+    return styled(page[columns], {"here": "{:+.2f}"})
 
 
 def show_along(table: pd.DataFrame) -> Styler:
     """Format `along` for a page: one column per number of steps."""
-    cells = [f"{effect:+.2f}: {verdict}" for effect, verdict in zip(table.effect, table.verdict)]
-    page = _claims(table).assign(cell=cells, step=table.step.map("{:,} steps".format))
+    cells = table.effect.map("{:+.2f}: ".format) + table.verdict
+    page = table.assign(net=table.architecture, cell=cells, step=table.step.map("{:,} steps".format))
     page = page.pivot_table("cell", ["claim", "net"], "step", "first", sort=False)
     return styled(page.reset_index())

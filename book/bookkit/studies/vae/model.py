@@ -50,11 +50,11 @@ def initial_net(seed: int, architecture: str, mean: np.ndarray, latents: int = L
 
 def glorot(rng: np.random.Generator, widths: Sequence[int]) -> Layers:
     """Draw Glorot-uniform weights between layers of these widths, with zero biases."""
-    limits = [np.sqrt(6 / (a + b)) for a, b in zip(widths, widths[1:])]
-    return [
-        (tf.constant(rng.uniform(-limit, limit, [a, b]), tf.float32), tf.zeros([b]))
-        for a, b, limit in zip(widths, widths[1:], limits)
-    ]
+    layers = []
+    for a, b in zip(widths, widths[1:]):
+        limit = np.sqrt(6 / (a + b))
+        layers.append((tf.constant(rng.uniform(-limit, limit, [a, b]), tf.float32), tf.zeros([b])))
+    return layers
 
 
 def leaky_relu(h: Tensor) -> Tensor:
@@ -64,10 +64,8 @@ def leaky_relu(h: Tensor) -> Tensor:
 
 def forward(layers: Layers, h: Tensor, activation: Callable[[Tensor], Tensor] = leaky_relu) -> Tensor:
     """Map [..., in] to [..., out], with the activation between layers."""
-    (weights, bias), *following = layers
-    h = tf.tensordot(h, weights, 1) + bias
-    for weights, bias in following:
-        h = tf.tensordot(activation(h), weights, 1) + bias
+    for i, (weights, bias) in enumerate(layers):
+        h = tf.tensordot(activation(h) if i else h, weights, 1) + bias
     return h
 
 

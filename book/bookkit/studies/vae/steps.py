@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bookkit.studies.vae.model import Layers, Net, encode, forward, glorot, leaky_relu, negative_elbo
+from bookkit.studies.vae.model import Net, encode, forward, glorot, leaky_relu, negative_elbo
 from bsn.backend import Loss, Tensor, tf
-from bsn.estimators import ESTIMATORS, gradient, sample, tied, variance_gradient
+from bsn.estimators import ESTIMATORS, concrete, gradient, sample, tied, variance_gradient
 
 RATE, PRIOR_RATE = 1e-4, 1e-2  # Adam's for encoder and decoder; plain descent's for the prior
 CALLER_RATE = 1e-3  # Adam's for what the caller learns: baseline, scale, temperature, surrogate
-TEMPERATURE = 0.5  # Concrete's, and where REBAR and RELAX begin
+TEMPERATURE = 0.5  # Concrete's, by default, and where REBAR and RELAX begin
 BASELINE, SURROGATE = 100, 137  # hidden units: NVIL's paper's, DisARM's code's
 DECAY = 0.8  # of the constant part of NVIL's baseline
 COUPLED = [name for name, entry in ESTIMATORS.items() if entry.evaluations == 2 and not entry.derivative]
@@ -44,20 +44,12 @@ class State(NamedTuple):
 def initial_state(name: str, net: Net, seed: int) -> State:
     """Return the state before the first step of an estimator."""
     rng, (pixels, latents) = np.random.default_rng([seed, 2]), (net.mean.shape[0], net.prior.shape[0])
-    caller: list[Any] = []
-    if name == "nvil":
-        caller = _zero_at_first(glorot(rng, [pixels, BASELINE, 1]))
-    if name in ("rebar", "relax"):
-        caller = [tf.constant(1.0), tf.math.log(TEMPERATURE)]
-    if name == "relax":
-        caller += _zero_at_first(glorot(rng, [pixels + latents, SURROGATE, 1]))
+    caller: list[Any] = [tf.constant(1.0), tf.math.log(TEMPERATURE)] if name in ("rebar", "relax") else []
+    inputs, hidden = {"nvil": (pixels, BASELINE), "relax": (pixels + latents, SURROGATE)}.get(name, (0, 0))
+    if hidden:  # a net that outputs 0 at first
+        caller += [*glorot(rng, [inputs, hidden]), (tf.zeros([hidden, 1]), tf.zeros([1]))]
     zeros = [tf.zeros_like(value) for value in tf.nest.flatten([net.encoder, net.decoder, caller])]
     return State(net, caller, tf.zeros([]), zeros, zeros)
-
-
-def _zero_at_first(layers: Layers) -> Layers:
-    *hidden, (weights, bias) = layers
-    return [*hidden, (tf.zeros_like(weights), bias)]
 
 
 def planes(name: str) -> int:
@@ -65,12 +57,8 @@ def planes(name: str) -> int:
     return 2 if ESTIMATORS[name].noise == "K" else 1
 
 
-def _options(name: str, caller: list[Any], f: Loss, x: Tensor) -> dict[str, Any]:
-    """Return an estimator's options as its caller's parameters have them."""
-    if name == "concrete":
-        return {"temperature": TEMPERATURE}
-    if name not in ("rebar", "relax"):
-        return {}
+def _control_variate(name: str, caller: list[Any], f: Loss, x: Tensor) -> dict[str, Any]:
+    """Return REBAR's or RELAX's options, from its caller's parameters."""
     scale, temperature = caller[0], tf.exp(caller[1])
     if name == "rebar":
         return {"eta": scale, "temperature": temperature}
@@ -101,10 +89,10 @@ def _estimate(
         noise = tf.stack([noise, tied(logits, noise)])
 
         def estimate() -> Tensor:
-            return gradient(name, f, logits, noise, **_options(name, state.caller, f, x))[0]
+            return gradient(name, f, logits, noise, **_control_variate(name, state.caller, f, x))[0]
 
         return *variance_gradient(estimate, tf.nest.flatten(state.caller)), state.carried
-    g, carried = gradient(name, f, logits, noise, state.carried, **_options(name, [], f, x))
+    g, carried = gradient(name, f, logits, noise, state.carried)
     return g, [], carried
 
 
@@ -125,7 +113,7 @@ def gradients(
     g, caller, carried = _estimate(name, state, f, logits, u, x)
     points = b = sample(logits, tf.stack([u[0], 1 - u[0]]) if name in COUPLED else u)
     if name == "concrete":
-        points = ESTIMATORS[name].function(logits, u[0], **_options(name, [], f, x))
+        points = concrete(logits, u[0])
         g += points - tf.sigmoid(logits)
     encoder = tape.gradient(logits, net.encoder, output_gradients=g / x.shape[0])
     with tf.GradientTape() as tape:
