@@ -11,7 +11,6 @@ import numpy as np
 from bookkit import record
 from bookkit.compiled import network, sparse, steps, units
 from bookkit.data import Data
-from bookkit.parameters import SEVERAL_PASSES
 from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 
 Point = tuple[int, int, str, np.ndarray]  # epochs completed, steps, metric, values [R]
@@ -76,12 +75,8 @@ def _learning_curves(
     def train(start: int, end: int, epoch: int) -> np.ndarray:
         how = options(epoch, [spec.slope_in_training for spec in specs], [spec.train_mode for spec in specs])
         drawn = uniform_noise(common.seed, start, TRAINING, noise[: end - start])
-        given = nets, how, trained, order[start:end], drawn
-        if common.estimator in SEVERAL_PASSES:
-            other = uniform_noise(common.seed, start, SECOND, second[: end - start])
-            summed = steps.train(*given, other, start)
-        else:
-            summed = network.train(*given, start)
+        other = uniform_noise(common.seed, start, SECOND, second[: end - start])
+        summed = steps.train(nets, how, trained, order[start:end], drawn, other, start)
         advance(count * (end - start))
         return summed
 
