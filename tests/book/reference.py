@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from bookkit.compiled import network
+
 DECAY, FLOOR = 0.95, 1e-4
 
 
@@ -18,6 +20,28 @@ def draws_that_fit(p, u, k=10):
     """Gumbel-Rao's k noises for the outcome that u led to: evenly spaced, each on its side of p."""
     v = (np.where(u < p, u / p, (u - p) / (1 - p)) + np.arange(k).reshape(-1, 1, 1) / k) % 1
     return np.where(u < p, v * p, p + v * (1 - p))
+
+
+def state(nets, i, estimator):
+    """Return net i's [(W, b), ...] and, for each hidden layer, what the estimator averages, in float64."""
+    (_, bias), *upper = network.layers(nets.upper[i], nets.widths)
+    width = len(bias)
+    parameters = [(nets.first[:, i * width : (i + 1) * width], bias), *upper]
+    moments = np.split(np.float64(nets.moments[i]), np.cumsum(nets.widths[:-1])[:-1], axis=1)
+    averaged = {"variance-adjusted": tuple, "moving-average": lambda m: (m[0, 0],)}.get(
+        estimator, lambda m: ()
+    )
+    return [(np.float64(w), np.float64(b)) for w, b in parameters], [averaged(m) for m in moments]
+
+
+def assert_close(found, expected, **tolerances):
+    """Compare two nested structures of arrays, leaf by leaf."""
+    if isinstance(found, list | tuple):
+        assert len(found) == len(expected)
+        for each in zip(found, expected):
+            assert_close(*each, **tolerances)
+    else:
+        np.testing.assert_allclose(found, expected, **tolerances)
 
 
 def train_step(parameters, moments, x, y, noise, slope, rate, estimator):

@@ -47,7 +47,7 @@ def rows(images: np.ndarray) -> Sparse:
 
 @compiled
 def columns(chosen: np.ndarray, images: Sparse, pixels: int) -> Sparse:
-    """Turn the images numbered `chosen`, of `pixels` pixels, into their transpose: rows of images, one per pixel."""
+    """Turn the images numbered `chosen`, of `pixels` pixels, into one row per pixel."""
     start, place = np.zeros(pixels + 1, np.int64), np.zeros(pixels, np.int32)
     for image in chosen:
         for k in range(images.start[image], images.start[image + 1]):
