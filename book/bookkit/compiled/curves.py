@@ -107,7 +107,8 @@ def shuffled_batches(seed: int, examples: int, steps: int) -> np.ndarray:
     A batch may straddle two passes, as in the reader of the old TensorFlow tutorial.
     """
     passes = -(-steps * BATCH_SIZE // examples)
-    order = np.concatenate([_random(seed, SHUFFLING + i).permutation(examples) for i in range(passes)])
+    streams = [np.random.Philox(key=[seed, SHUFFLING + i]) for i in range(passes)]
+    order = np.concatenate([np.random.Generator(stream).permutation(examples) for stream in streams])
     return order[: steps * BATCH_SIZE].reshape(steps, BATCH_SIZE).astype(np.int32)
 
 
@@ -115,7 +116,3 @@ def uniform_noise(seed: int, step: int, use: int, out: np.ndarray) -> np.ndarray
     """Fill `out` with the noise of a seed, a step and a use, uniform on [0, 1), and return it."""
     bits = np.random.SFC64(np.random.SeedSequence([seed, step, use]))  # the fastest there is
     return np.random.Generator(bits).random(out=out, dtype=np.float32)
-
-
-def _random(seed: int, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed, stream]))

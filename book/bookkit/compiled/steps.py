@@ -45,11 +45,9 @@ from bookkit.compiled.units import (
 LEAVE_ONE_OUT, MUPROP, REBAR = CODES["leave-one-out"], CODES["muprop"], CODES["rebar"]
 ARM, DISARM, LOCAL_EXPECTATION = CODES["arm"], CODES["disarm"], CODES["local-expectation"]
 # how the units of a pass fire
-SAMPLED, MEAN, RELAXED = (
-    Unit(SIGMOID_ADJUSTED, ONE, True),
-    Unit(SIGMOID, ONE, True),
-    Unit(CONCRETE, ONE, True),
-)
+SAMPLED = Unit(SIGMOID_ADJUSTED, ONE, True)
+MEAN = Unit(SIGMOID, ONE, True)
+RELAXED = Unit(CONCRETE, ONE, True)
 SMALLEST = np.float32(2**-25)  # stands for noise of 0, half of the next one
 
 
@@ -65,10 +63,9 @@ def _leave_one_out(sampled: Pass, other: Pass) -> None:
             for j in range(sampled.p[layer].shape[1]):
                 sampled.through[layer][i, j] = (sampled.h[layer][i, j] - sampled.p[layer][i, j]) * half
                 other.through[layer][i, j] = (other.p[layer][i, j] - other.h[layer][i, j]) * half
-    for i in range(len(sampled.z)):
-        for k in range(sampled.z.shape[1]):
-            sampled.through[-1][i, k] *= HALF
-            other.through[-1][i, k] *= HALF
+    for out in (sampled, other):
+        last = out.through[-1]
+        last *= HALF
 
 
 @compiled

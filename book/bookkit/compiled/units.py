@@ -137,10 +137,11 @@ def through_units(unit: Unit, layer: int, u: np.ndarray, moments: np.ndarray, ou
     p, h, upstream, at = out.p[layer], out.h[layer], out.through[layer], out.at[layer]
     batch, width = p.shape
     estimator, slope = unit.estimator, unit.slope
-    if estimator == SIGMOID or estimator == SIGMOID_ADJUSTED:
+    if estimator == SIGMOID or estimator == SIGMOID_ADJUSTED or estimator == CONCRETE:
+        y, steepness = (h, INVERSE_TEMPERATURE * slope) if estimator == CONCRETE else (p, slope)
         for i in range(batch):
             for j in range(width):
-                upstream[i, j] *= slope * p[i, j] * (ONE - p[i, j])
+                upstream[i, j] *= steepness * y[i, j] * (ONE - y[i, j])
     elif estimator == PASS_THROUGH:
         pass
     elif estimator == FIRES_ONLY:
@@ -151,10 +152,6 @@ def through_units(unit: Unit, layer: int, u: np.ndarray, moments: np.ndarray, ou
         for i in range(batch):
             for j in range(width):
                 upstream[i, j] *= HALF * slope * abs(h[i, j] - p[i, j])
-    elif estimator == CONCRETE:
-        for i in range(batch):
-            for j in range(width):
-                upstream[i, j] *= INVERSE_TEMPERATURE * slope * h[i, j] * (ONE - h[i, j])
     elif estimator == ST_GUMBEL:
         for i in range(batch):
             for j in range(width):
