@@ -134,41 +134,12 @@ def test_a_code_that_no_estimator_has_is_an_error(code):
         units_of_one_layer(code, np.zeros(1, np.float32), np.zeros(1, np.float32))
 
 
-def test_relaxed_training_shows_in_the_evaluation_as_samples():
-    x, y, noise = problem(4)
-    nets = network.side_by_side([network.initial_parameters(6, [INPUTS, *WIDTHS])])
-    u = np.float32(np.hstack(noise[0]))
-
-    def accuracy(name, stochastic):
-        return network.accuracy(nets, options(name, stochastic=stochastic), examples(x, y), u)[0]
-
-    for stochastic in (True, False):
-        assert accuracy("concrete", stochastic) == accuracy("sigmoid-adjusted", stochastic)
-
-
 def test_constants_repeated_to_spare_tensorflow():
     defaults = [inspect.signature(estimators.ESTIMATORS[name].function).parameters["temperature"].default
         for name in ("concrete", "st-gumbel", "gumbel-rao", "rebar")]  # fmt: skip
     assert set(defaults) == {1 / units.INVERSE_TEMPERATURE}
     assert units.DECAY == np.float32(score_function.DECAY)
     assert units.FLOOR == np.float32(score_function.FLOOR)
-
-
-def test_the_reference_gradient_by_finite_differences(seed_offset):
-    """The reference itself: the sigmoid net's step is the loss's numerical gradient."""
-    x, y, noise = problem(1 + seed_offset)
-    net = [(np.float64(w), np.float64(b)) for w, b in network.initial_parameters(5, [INPUTS, *WIDTHS])]
-
-    def total(net):
-        return reference.train_step(net, [(), ()], x, y, noise[0], 1.0, 0.0, "sigmoid")[2].sum()
-
-    stepped = reference.train_step(net, [(), ()], x, y, noise[0], 1.0, 1.0, "sigmoid")[0]
-    for layer in range(3):
-        for index in [(0, 0), (4, 3)]:
-            moved = [(w.copy(), b.copy()) for w, b in net]
-            moved[layer][0][index] += 1e-6
-            slope = (total(moved) - total(net)) / 1e-6
-            assert net[layer][0][index] - stepped[layer][0][index] == pytest.approx(slope, rel=1e-3, abs=1e-6)
 
 
 def test_exp_to_one_part_in_ten_million():

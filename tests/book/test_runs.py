@@ -141,24 +141,6 @@ def test_recording_points_of_the_posts_epoch():
     assert list(curves[curves.metric == "epoch"].step) == [0, 1001]
 
 
-def test_the_first_sum_of_an_epoch_holds_101_accuracies():
-    """A net that is always right would score 1.01 at the first point: here it must exceed the rate."""
-    curves = run([short(estimator="sigmoid", learning_rate=1.0, epochs=30, hidden=(50,))])
-    training_curve = curves[curves.metric == "training"]
-    first = training_curve.groupby("after_epoch").value.first().iloc[-1]
-    assert first == pytest.approx(1.01, abs=1e-6)
-
-
-def test_annealing_alone_never_reaches_the_training():
-    """As in the post's code: the training curves of a pair are the same, the evaluations not."""
-    curves = run([short(), short(slope_rate=2.0), short(slope_rate=2.0, slope_in_training=True)])
-    by_net = {n: c for n, c in curves[curves.metric == "training"].groupby("net").value}
-    assert list(by_net[0]) == list(by_net[1])
-    assert list(by_net[0]) != list(by_net[2])
-    evaluated = curves[curves.metric != "training"]
-    assert list(evaluated[evaluated.net == 0].value) != list(evaluated[evaluated.net == 1].value)
-
-
 def test_shuffling_walks_through_the_data_once_a_pass():
     order = shuffled_batches(seed=3, examples=120, steps=12)  # 5 passes; batches straddle them
     flat = order.reshape(-1)

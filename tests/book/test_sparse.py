@@ -54,14 +54,3 @@ def test_a_column_does_not_depend_on_the_others():
         place = slice(before, before + 7)
         results.add((out[:, place].tobytes(), weights[:, place].tobytes()))
     assert len(results) == 1
-
-
-def test_rows_hold_every_pixel_once_and_are_padded_with_zeros():
-    x = images(0.4)
-    rows = sparse.rows(x)
-    assert (np.diff(rows.start) % sparse.GROUP == 0).all()
-    back = np.zeros_like(x)
-    for i in range(len(x)):
-        for k in range(rows.start[i], rows.start[i + 1]):
-            back[i, rows.indices[k]] += rows.value[k]
-    np.testing.assert_array_equal(back, x)

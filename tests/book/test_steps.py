@@ -205,7 +205,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [n for n in parameters.ESTIMATORS if ESTIMATORS[n].bias == "unbiased"])
 def test_the_mean_step_of_two_layers_is_the_exact_gradient(name):
     """Every weight and bias, the biased estimator's gap beside it."""
     options = dict(CASES[name])
@@ -214,7 +214,3 @@ def test_the_mean_step_of_two_layers_is_the_exact_gradient(name):
     biased = mean_gradient("sigmoid-adjusted", net, x, label)
     assert np.abs(biased - exact).max() > 0.02
     np.testing.assert_allclose(mean_gradient(name, net, x, label, **options), exact, atol=3e-6)
-
-
-def test_every_unbiased_estimator_has_a_case():
-    assert set(CASES) == {name for name in parameters.ESTIMATORS if ESTIMATORS[name].bias == "unbiased"}
