@@ -198,7 +198,7 @@ CASES = {
     "moving-average": dict(hidden=(2, 2), baseline=0.3),
     "leave-one-out": dict(hidden=(2, 1)),
     "muprop": dict(hidden=(2, 2)),
-    "rebar": dict(hidden=(2, 1), nodes=12),
+    "rebar": dict(hidden=(2, 1), nodes=8),
     "arm": dict(hidden=(2, 2), mirrored=True),
     "disarm": dict(hidden=(2, 2), mirrored=True),
     "local-expectation": dict(hidden=(2, 2)),
