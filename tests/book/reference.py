@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from bookkit.compiled import network
+
 DECAY, FLOOR = 0.95, 1e-4
 
 
@@ -20,6 +22,28 @@ def draws_that_fit(p, u, k=10):
     return np.where(u < p, v * p, p + v * (1 - p))
 
 
+def state(nets, i, estimator):
+    """Return net i's [(W, b), ...] and, for each hidden layer, what the estimator averages, in float64."""
+    (_, bias), *upper = network.layers(nets.upper[i], nets.widths)
+    width = len(bias)
+    parameters = [(nets.first[:, i * width : (i + 1) * width], bias), *upper]
+    moments = np.split(np.float64(nets.moments[i]), np.cumsum(nets.widths[:-1])[:-1], axis=1)
+    averaged = {"variance-adjusted": tuple, "moving-average": lambda m: (m[0, 0],)}.get(
+        estimator, lambda m: ()
+    )
+    return [(np.float64(w), np.float64(b)) for w, b in parameters], [averaged(m) for m in moments]
+
+
+def assert_close(found, expected, **tolerances):
+    """Compare two nested structures of arrays, leaf by leaf."""
+    if isinstance(found, list | tuple):
+        assert len(found) == len(expected)
+        for each in zip(found, expected):
+            assert_close(*each, **tolerances)
+    else:
+        np.testing.assert_allclose(found, expected, **tolerances)
+
+
 def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
     """One SGD step on the sum over the batch of -mean_k(y log q), for one net and one pass.
 
@@ -29,7 +53,7 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
 
     Returns:
         New parameters, new moments, losses [B], which predictions are right [B], and margins [B]: how far an
-        example is from having another sample or prediction.
+        example is from another sample or prediction, or from digits that float32 lacks.
     """
     outputs, logits, margins = [x], [], np.full(len(x), np.inf)
     for (weight, bias), u in zip(parameters, noise):
@@ -40,6 +64,10 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
         outputs.append({"sigmoid": p, "concrete": relaxed(slope * a, u)}.get(estimator, b))
         if estimator not in ("sigmoid", "concrete"):
             margins = np.minimum(margins, np.abs(u - p).min(1))
+        if estimator in ("concrete", "st-gumbel"):
+            # where 1 - p and 1 - u are both small, float32's 1 - p, off by up to 6e-8, is too coarse for the
+            # kernel's odds (1 - p) u / (p (1 - u)); the same formula agrees to 4e-9 in float64
+            margins = np.minimum(margins, 0.01 * np.maximum(1 - p, 1 - u).min(1))
     weight, bias = parameters[-1]
     z = outputs[-1] @ weight + bias
     margins = np.minimum(margins, np.ptp(np.sort(z)[:, -2:], 1))

@@ -16,6 +16,7 @@ from bsn.estimators import ESTIMATORS
 
 UNBIASED = oracle.UNBIASED
 T = 0.45
+NET_SEEDS = [1, 2]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def quadratics():
 
 @pytest.fixture(scope="module")
 def net():
-    return settings.nets([1, 2], 4, data.load("digits"), [0, 200], 0.3)
+    return settings.nets(NET_SEEDS, 4, data.load("digits"), [0, 200], 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_the_nets_loss_and_gradient(net):
 def test_a_net_is_trained_as_bsn_run_trains(net):
     """Its hidden units' weights are those of the same seed's net, and training has moved them."""
     images = data.load("digits").parts["train"][0][:50].astype(float)
-    (weights, bias), _ = settings.network.initial_parameters(1, [64, 4, 10])
+    (weights, bias), _ = settings.network.initial_parameters(NET_SEEDS[0], [64, 4, 10])
     np.testing.assert_allclose(net.logits[0], images @ weights.astype(float) + bias, atol=1e-5)
     assert np.abs(net.logits[1] - net.logits[0]).max() > 0.1
 

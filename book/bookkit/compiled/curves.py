@@ -11,7 +11,6 @@ import numpy as np
 from bookkit import record
 from bookkit.compiled import network, sparse, steps, units
 from bookkit.data import Data
-from bookkit.parameters import SEVERAL_PASSES
 from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 
 Point = tuple[int, int, str, np.ndarray]  # epochs completed, steps, metric, values [R]
@@ -76,12 +75,8 @@ def _learning_curves(
     def train(start: int, end: int, epoch: int) -> np.ndarray:
         how = options(epoch, [spec.slope_in_training for spec in specs], [spec.train_mode for spec in specs])
         drawn = uniform_noise(common.seed, start, TRAINING, noise[: end - start])
-        given = nets, how, trained, order[start:end], drawn
-        if common.estimator in SEVERAL_PASSES:
-            other = uniform_noise(common.seed, start, SECOND, second[: end - start])
-            summed = steps.train(*given, other, start)
-        else:
-            summed = network.train(*given, start)
+        other = uniform_noise(common.seed, start, SECOND, second[: end - start])
+        summed = steps.train(nets, how, trained, order[start:end], drawn, other, start)
         advance(count * (end - start))
         return summed
 
@@ -112,7 +107,8 @@ def shuffled_batches(seed: int, examples: int, steps: int) -> np.ndarray:
     A batch may straddle two passes, as in the reader of the old TensorFlow tutorial.
     """
     passes = -(-steps * BATCH_SIZE // examples)
-    order = np.concatenate([_random(seed, SHUFFLING + i).permutation(examples) for i in range(passes)])
+    streams = [np.random.Philox(key=[seed, SHUFFLING + i]) for i in range(passes)]
+    order = np.concatenate([np.random.Generator(stream).permutation(examples) for stream in streams])
     return order[: steps * BATCH_SIZE].reshape(steps, BATCH_SIZE).astype(np.int32)
 
 
@@ -120,7 +116,3 @@ def uniform_noise(seed: int, step: int, use: int, out: np.ndarray) -> np.ndarray
     """Fill `out` with the noise of a seed, a step and a use, uniform on [0, 1), and return it."""
     bits = np.random.SFC64(np.random.SeedSequence([seed, step, use]))  # the fastest there is
     return np.random.Generator(bits).random(out=out, dtype=np.float32)
-
-
-def _random(seed: int, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed, stream]))

@@ -3,7 +3,7 @@
 Four of five of MNIST's pixels are zero. Dense products multiply by them all the same, and
 TensorFlow's and SciPy's sparse ones are no faster than dense ones here; these are. A column of a
 result does not depend on the other columns, to the last bit. Images are kept by rows (CSR) for the
-product; a mini-batch is turned to columns (CSC) for the gradient.
+product; a mini-batch is transposed for the gradient.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ GROUP = 8  # rows added together: fewer loads and stores of the sum
 TILE = 640  # columns at a time, so that what is read again stays in the cache
 
 
-class Rows(typing.NamedTuple):
-    """N sparse images: image i has `value[k]` at pixel `indices[k]` for k in start[i]:start[i + 1].
+class Sparse(typing.NamedTuple):
+    """A sparse matrix: row i has `value[k]` at `indices[k]`, for k in start[i]:start[i + 1].
 
-    Each image's list is padded to a multiple of `GROUP` with zeros at its last pixel.
+    Each row is padded to a multiple of `GROUP` with zeros at its last index.
     """
 
     start: np.ndarray
@@ -29,38 +29,25 @@ class Rows(typing.NamedTuple):
     value: np.ndarray
 
 
-class Columns(typing.NamedTuple):
-    """A sparse mini-batch by pixels: pixel d is `value[k]` in image `indices[k]`, k as in `Rows`."""
-
-    start: np.ndarray
-    indices: np.ndarray
-    value: np.ndarray
-
-
 @compiled
-def rows(images: np.ndarray) -> Rows:
-    """Turn images [N, D] into `Rows`."""
+def rows(images: np.ndarray) -> Sparse:
+    """Turn images [N, D] into rows of pixels."""
     start = np.zeros(len(images) + 1, np.int64)
     for i in range(len(images)):
-        count = 0
-        for pixel in images[i]:
-            count += pixel != 0
-        start[i + 1] = start[i] + (count + GROUP - 1) // GROUP * GROUP
+        start[i + 1] = start[i] + (np.count_nonzero(images[i]) + GROUP - 1) // GROUP * GROUP
     index, value = np.zeros(start[-1], np.int32), np.zeros(start[-1], images.dtype)
     for i in range(len(images)):
-        place = start[i]
-        for pixel in range(images.shape[1]):
-            if images[i, pixel] != 0:
-                index[place], value[place] = pixel, images[i, pixel]
-                place += 1
-        if place > start[i]:
-            index[place : start[i + 1]] = index[place - 1]
-    return Rows(start, index, value)
+        pixels = np.flatnonzero(images[i])
+        if len(pixels):
+            index[start[i] : start[i + 1]] = pixels[-1]
+            index[start[i] : start[i] + len(pixels)] = pixels
+            value[start[i] : start[i] + len(pixels)] = images[i][pixels]
+    return Sparse(start, index, value)
 
 
 @compiled
-def columns(chosen: np.ndarray, images: Rows, pixels: int) -> Columns:
-    """Turn the images numbered `chosen`, of `pixels` pixels, into `Columns`."""
+def columns(chosen: np.ndarray, images: Sparse, pixels: int) -> Sparse:
+    """Turn the images numbered `chosen`, of `pixels` pixels, into one row per pixel."""
     start, place = np.zeros(pixels + 1, np.int64), np.zeros(pixels, np.int32)
     for image in chosen:
         for k in range(images.start[image], images.start[image + 1]):
@@ -75,7 +62,7 @@ def columns(chosen: np.ndarray, images: Rows, pixels: int) -> Columns:
             pixel = images.indices[k]
             index[place[pixel]], value[place[pixel]] = i, images.value[k]
             place[pixel] += 1
-    return Columns(start, index, value)
+    return Sparse(start, index, value)
 
 
 @compiled
@@ -100,23 +87,11 @@ def _add_rows(
 
 
 @compiled
-def product(chosen: np.ndarray, images: Rows, weights: np.ndarray, out: np.ndarray) -> None:
-    """Fill out[i] with the image numbered chosen[i] times `weights` [D, C]; out is [len(chosen), C]."""
-    width = weights.shape[1]
-    out[:] = 0
+def add_product(chosen: np.ndarray, sparse: Sparse, matrix: np.ndarray, out: np.ndarray) -> None:
+    """Add to each out[i] the row of `sparse` numbered chosen[i] times `matrix`."""
+    width = matrix.shape[1]
     for low in range(0, width, TILE):
         high = min(low + TILE, width)
         for i in range(len(chosen)):
-            start, end = images.start[chosen[i]], images.start[chosen[i] + 1]
-            _add_rows(out[i, low:high], start, end, images.indices, images.value, weights, low, high)
-
-
-@compiled
-def add_transposed_product(batch: Columns, delta: np.ndarray, weights: np.ndarray) -> None:
-    """Add to weights the transpose of a batch times delta [B, C]."""
-    width = weights.shape[1]
-    for low in range(0, width, TILE):
-        high = min(low + TILE, width)
-        for pixel in range(len(weights)):
-            start, end = batch.start[pixel], batch.start[pixel + 1]
-            _add_rows(weights[pixel, low:high], start, end, batch.indices, batch.value, delta, low, high)
+            start, end = sparse.start[chosen[i]], sparse.start[chosen[i] + 1]
+            _add_rows(out[i, low:high], start, end, sparse.indices, sparse.value, matrix, low, high)

@@ -1,8 +1,8 @@
-"""Training steps of the estimators that evaluate the loss more than once, compiled.
+"""Training steps, compiled; mainly those of the estimators that evaluate the loss more than once.
 
-A step is that of `bookkit.compiled.network`, but the gradients with respect to the hidden layers' logits come
-from further forward passes. Each layer's estimate is one given the layers below it, with the pass above as
-loss, whose noise is shared between the samples that are compared. The last layer learns from the sample.
+Their gradients with respect to the hidden layers' logits come from further forward passes. Each layer's
+estimate is one given the layers below it, with the pass above as loss, whose noise is shared between the
+samples that are compared. The last layer learns from the sample. Shapes as in `bookkit.compiled.network`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from bookkit.compiled.network import (
     Examples,
     Nets,
     Options,
-    Pass,
-    backward,
+    Parameters,
     forward,
+    layers,
     loss_and_gradient,
     losses_and_gradients,
-    multiply,
     rest,
     room,
-    softmax,
 )
-from bookkit.compiled.sparse import add_transposed_product, columns, product
+from bookkit.compiled.sparse import add_product, columns
 from bookkit.compiled.units import (
     CODES,
     CONCRETE,
     HALF,
     INVERSE_TEMPERATURE,
     ONE,
+    SAMPLER_CODES,
+    SEVERAL_CODES,
     SIGMOID,
     SIGMOID_ADJUSTED,
     ZERO,
+    Pass,
     Unit,
     relaxed,
     through_units,
@@ -44,11 +45,9 @@ from bookkit.compiled.units import (
 LEAVE_ONE_OUT, MUPROP, REBAR = CODES["leave-one-out"], CODES["muprop"], CODES["rebar"]
 ARM, DISARM, LOCAL_EXPECTATION = CODES["arm"], CODES["disarm"], CODES["local-expectation"]
 # how the units of a pass fire
-SAMPLED, MEAN, RELAXED = (
-    Unit(SIGMOID_ADJUSTED, ONE, True),
-    Unit(SIGMOID, ONE, True),
-    Unit(CONCRETE, ONE, True),
-)
+SAMPLED = Unit(SIGMOID_ADJUSTED, ONE, True)
+MEAN = Unit(SIGMOID, ONE, True)
+RELAXED = Unit(CONCRETE, ONE, True)
 SMALLEST = np.float32(2**-25)  # stands for noise of 0, half of the next one
 
 
@@ -64,68 +63,49 @@ def _leave_one_out(sampled: Pass, other: Pass) -> None:
             for j in range(sampled.p[layer].shape[1]):
                 sampled.through[layer][i, j] = (sampled.h[layer][i, j] - sampled.p[layer][i, j]) * half
                 other.through[layer][i, j] = (other.p[layer][i, j] - other.h[layer][i, j]) * half
-    for i in range(len(sampled.z)):
-        for k in range(sampled.z.shape[1]):
-            sampled.through[-1][i, k] *= HALF
-            other.through[-1][i, k] *= HALF
+    for out in (sampled, other):
+        last = out.through[-1]
+        last *= HALF
 
 
 @compiled
 def _antithetic(
-    options: Options, upper: np.ndarray, u: np.ndarray, examples: Examples, chosen: np.ndarray,
-    sampled: Pass, other: Pass,
-) -> None:  # fmt: skip
+    estimator: int,
+    net: Parameters,
+    u: np.ndarray,
+    labels: np.ndarray,
+    stable: bool,
+    sampled: Pass,
+    other: Pass,
+) -> None:
     """ARM and DisARM, a layer at a time: that layer mirrored, those above resampled with the same noise."""
-    column = 0
     for layer in range(len(sampled.p)):
         p, b, mirrored, gradient = sampled.p[layer], sampled.h[layer], other.h[layer], sampled.through[layer]
-        batch, width = p.shape
+        (batch, width), at = p.shape, sampled.at[layer]
         for i in range(batch):
             for j in range(width):
-                mirrored[i, j] = ONE if ONE - u[i, column + j] < p[i, j] else ZERO
-        rest(layer, upper, u, SAMPLED, other)
-        losses_and_gradients(other, examples, chosen, options.stable)
+                mirrored[i, j] = ONE if ONE - u[i, at + j] < p[i, j] else ZERO
+        rest(layer, net, u, SAMPLED, other)
+        losses_and_gradients(other, labels, stable)
         for i in range(batch):
             change = sampled.losses[i] - other.losses[i]
-            if options.estimator == ARM:
-                for j in range(width):
-                    gradient[i, j] = change * (HALF - u[i, column + j])
-            else:
-                for j in range(width):
+            for j in range(width):
+                if estimator == ARM:
+                    gradient[i, j] = change * (HALF - u[i, at + j])
+                else:
                     certainty = max(p[i, j], ONE - p[i, j])  # sigmoid(|a|)
                     gradient[i, j] = HALF * change * (b[i, j] - mirrored[i, j]) * certainty
-        column += width
 
 
 @compiled
-def _starts(widths: np.ndarray) -> np.ndarray:
-    """Return where in `upper` the weights into each layer begin; those into the first are elsewhere."""
-    starts = np.zeros(len(widths), np.int64)
-    starts[1] = widths[0]
-    for layer in range(2, len(widths)):
-        starts[layer] = starts[layer - 1] + (widths[layer - 2] + 1) * widths[layer - 1]
-    return starts
-
-
-@compiled
-def _down(layer: int, upper: np.ndarray, starts: np.ndarray, through: list[np.ndarray]) -> None:
-    """Take the gradient with respect to a layer's logits to that with respect to the outputs below."""
-    inputs, width = through[layer - 1].shape[1], through[layer].shape[1]
-    weights = upper[starts[layer] : starts[layer] + inputs * width]
-    np.dot(through[layer], weights.reshape(inputs, width).T, through[layer - 1])
-
-
-@compiled
-def _muprop(
-    upper: np.ndarray, u: np.ndarray, starts: np.ndarray, moments: np.ndarray, sampled: Pass, mean: Pass
-) -> None:
+def _muprop(net: Parameters, u: np.ndarray, moments: np.ndarray, sampled: Pass, mean: Pass) -> None:
     """MuProp: f expanded around the mean-field pass `mean`, in which all units give their p.
 
     g = (f(b) - f(m) - f'(m) (b - m)) (b - p) + f'(m) p (1 - p), where m are a layer's outputs in that
     pass, and p its probabilities given the sample below; m = p in the first layer.
     """
     for layer in range(len(sampled.p) - 1, -1, -1):
-        _down(layer + 1, upper, starts, mean.through)
+        np.dot(mean.through[layer + 1], net[layer + 1][0].T, mean.through[layer])
         p, b, m, slopes = sampled.p[layer], sampled.h[layer], mean.h[layer], mean.through[layer]
         batch, width = p.shape
         for i in range(batch):
@@ -135,110 +115,139 @@ def _muprop(
             for j in range(width):
                 score = b[i, j] - p[i, j]
                 sampled.through[layer][i, j] = residual * score + slopes[i, j] * p[i, j] * (ONE - p[i, j])
-        through_units(MEAN, slopes, u, m, m, mean.losses, moments, 0)
+        through_units(MEAN, layer, u, moments, mean)
 
 
 @compiled
 def _rebar(
-    options: Options, upper: np.ndarray, u: np.ndarray, examples: Examples, chosen: np.ndarray,
-    starts: np.ndarray, moments: np.ndarray, sampled: Pass, soft: Pass,
-) -> None:  # fmt: skip
+    net: Parameters,
+    u: np.ndarray,
+    labels: np.ndarray,
+    stable: bool,
+    moments: np.ndarray,
+    sampled: Pass,
+    soft: Pass,
+) -> None:
     """REBAR with eta = 1, t = 1/2 and tied noise: z~ is z, and so is f(y~) f(y), but for its derivative.
 
     g = (f(b) - f(y)) (b - p) + f'(y) y (1 - y) / t (1 - dz~/da), where 1 - dz~/da is (1 - p) / (1 - u) for
     b = 1 and p / u for b = 0. y stands in for one layer at a time, and all layers above it are relaxed.
     """
-    column = 0
     for layer in range(len(sampled.p)):
         p, b, y, slopes = sampled.p[layer], sampled.h[layer], soft.h[layer], soft.through[layer]
-        batch, width = p.shape
+        (batch, width), at = p.shape, sampled.at[layer]
         for i in range(batch):
             for j in range(width):
-                y[i, j] = relaxed(p[i, j], u[i, column + j])
-        rest(layer, upper, u, RELAXED, soft)
-        losses_and_gradients(soft, examples, chosen, options.stable)
+                y[i, j] = relaxed(p[i, j], u[i, at + j])
+        rest(layer, net, u, RELAXED, soft)
+        losses_and_gradients(soft, labels, stable)
         for above in range(len(sampled.p), layer, -1):
-            _down(above, upper, starts, soft.through)
+            np.dot(soft.through[above], net[above][0].T, soft.through[above - 1])
             if above - 1 > layer:
-                h = soft.h[above - 1]
-                through_units(RELAXED, soft.through[above - 1], u, h, h, soft.losses, moments, 0)
+                through_units(RELAXED, above - 1, u, moments, soft)
         for i in range(batch):
             change = sampled.losses[i] - soft.losses[i]
             for j in range(width):
-                noise = u[i, column + j]
+                noise = u[i, at + j]
                 apart = (ONE - p[i, j]) / (ONE - noise) if b[i, j] > ZERO else p[i, j] / noise
                 steep = INVERSE_TEMPERATURE * y[i, j] * (ONE - y[i, j])
                 sampled.through[layer][i, j] = change * (b[i, j] - p[i, j]) + slopes[i, j] * steep * apart
-        column += width
 
 
 @compiled
-def _margins(
-    upper: np.ndarray, u: np.ndarray, starts: np.ndarray, sampled: Pass, margins: list[np.ndarray]
-) -> None:
+def _margins(net: Parameters, u: np.ndarray, sampled: Pass, margins: list[np.ndarray]) -> None:
     """Fill margins[l], for l from 1, with layer l's logits minus logit(u): a unit fires above 0."""
-    column = margins[0].shape[1]
     for layer in range(1, len(sampled.p)):
+        weights, biases = net[layer]
         margin = margins[layer]
-        batch, width = margin.shape
-        at = multiply(sampled.h[layer - 1], upper, starts[layer], margin)
-        for i in range(batch):
-            for j in range(width):
-                noise = max(u[i, column + j], SMALLEST)
-                margin[i, j] += upper[at + j] - np.float32(math.log(noise / (ONE - noise)))
-        column += width
+        np.dot(sampled.h[layer - 1], weights, margin)
+        for i in range(len(margin)):
+            for j in range(len(biases)):
+                noise = max(u[i, sampled.at[layer] + j], SMALLEST)
+                margin[i, j] += biases[j] - np.float32(math.log(noise / (ONE - noise)))
 
 
 @compiled
 def _local_expectation(
-    options: Options, upper: np.ndarray, u: np.ndarray, examples: Examples, chosen: np.ndarray,
-    starts: np.ndarray, sampled: Pass, margins: list[np.ndarray],
-) -> None:  # fmt: skip
+    net: Parameters, u: np.ndarray, labels: np.ndarray, stable: bool, sampled: Pass, other: Pass
+) -> None:
     """Local expectation: g = p (1 - p) (f(b = 1) - f(b = 0)), by the flip of each unit in turn.
 
-    A flip adds or takes away a row of weights; above, the few units that it turns over do.
+    A flip adds or takes away a row of weights; above, the few units that it turns over do. `other.p` is room
+    for the margins.
     """
-    widths = [margin.shape[1] for margin in margins]
-    layers, widest, classes, q = len(widths), max(widths), sampled.z.shape[1], sampled.q
-    logits, z, unused = np.empty(widest, np.float32), np.empty_like(q), np.empty_like(q)
+    _margins(net, u, sampled, other.p)
+    before = [*other.p, sampled.z]
+    last, widest, classes = len(sampled.p), max([len(biases) for _, biases in net]), sampled.z.shape[1]
+    logits, q, unused = (
+        np.empty(widest, np.float32),
+        np.empty(classes, np.float32),
+        np.empty(classes, np.float32),
+    )
     turned, change = np.empty(widest, np.int64), np.empty(widest, np.float32)  # units, and by how much
-    _margins(upper, u, starts, sampled, margins)
-    for layer in range(layers):
+    for layer in range(last):
         p, b = sampled.p[layer], sampled.h[layer]
         for i in range(len(p)):
             for j in range(p.shape[1]):
                 turned[0], change[0], count = j, ONE - b[i, j] - b[i, j], 1
-                for above in range(layer + 1, layers):
-                    width = widths[above]
+                for above in range(layer + 1, last + 1):
+                    weights = net[above][0]
+                    width = weights.shape[1]
                     for k in range(width):
-                        logits[k] = margins[above][i, k]
-                    _add_rows(upper, starts[above], width, turned, change, count, logits)
-                    count = 0
-                    for k in range(width):
-                        now = ONE if logits[k] > ZERO else ZERO
-                        if now != sampled.h[above][i, k]:
-                            turned[count], change[count] = k, now - sampled.h[above][i, k]
-                            count += 1
-                for k in range(classes):
-                    z[k] = sampled.z[i, k]
-                _add_rows(upper, starts[layers], classes, turned, change, count, z)
-                softmax(z, q)
-                flipped = loss_and_gradient(z, q, examples.labels[chosen[i]], options.stable, unused)
+                        logits[k] = before[above][i, k]
+                    for c in range(count):
+                        row, by = weights[turned[c]], change[c]
+                        for k in range(width):
+                            logits[k] += by * row[k]
+                    if above < last:
+                        count = 0
+                        for k in range(width):
+                            now = ONE if logits[k] > ZERO else ZERO
+                            if now != sampled.h[above][i, k]:
+                                turned[count], change[count] = k, now - sampled.h[above][i, k]
+                                count += 1
+                flipped = loss_and_gradient(logits[:classes], q, labels[i], stable, unused)
                 rise = (b[i, j] + b[i, j] - ONE) * (sampled.losses[i] - flipped)
                 sampled.through[layer][i, j] = p[i, j] * (ONE - p[i, j]) * rise
 
 
 @compiled
-def _add_rows(
-    upper: np.ndarray, start: int, width: int, turned: np.ndarray, change: np.ndarray, count: int,
-    total: np.ndarray,
+def _descend(parameter: np.ndarray, gradient: np.ndarray, rate: np.float32) -> None:
+    for j in range(len(parameter)):
+        parameter[j] -= rate * gradient[j]
+
+
+@compiled
+def _backward(
+    net: Parameters, unit: Unit, rate: np.float32, u: np.ndarray, moments: np.ndarray, out: Pass,
+    gradients: list[np.ndarray], delta: np.ndarray, low: int,
 ) -> None:  # fmt: skip
-    """Add to total the rows `turned` of the weights [.., width] that begin at `start`, times `change`."""
-    for c in range(count):
-        row, by = start + turned[c] * width, change[c]
-        weights = upper[row : row + width]
-        for k in range(width):
-            total[k] += by * weights[k]
+    """Take one SGD step with a net's parameters after the first weights, and add these' to `delta`.
+
+    Args:
+        out: its last gradient is given, the others are filled, but for an estimator of several passes.
+        gradients: for each layer, room for its weights' gradient, [in, out].
+        delta: [B, R * H], the steps with respect to the first layers' products; this net's from column `low`.
+    """
+    for layer in range(len(out.p), -1, -1):
+        weights, biases = net[layer]
+        upstream = out.through[layer]
+        sums = np.zeros(len(biases), np.float32)
+        for i in range(len(upstream)):
+            for j in range(len(biases)):
+                sums[j] += upstream[i, j]
+        _descend(biases, sums, rate)
+        if layer > 0:
+            if unit.estimator in SAMPLER_CODES:
+                np.dot(upstream, weights.T, out.through[layer - 1])
+            np.dot(out.h[layer - 1].T, upstream, gradients[layer])
+            _descend(weights.reshape(weights.size), gradients[layer].reshape(weights.size), rate)
+            if unit.estimator not in SEVERAL_CODES:
+                through_units(unit, layer - 1, u, moments, out)
+    through = out.through[0]
+    for i in range(len(through)):
+        for j in range(through.shape[1]):
+            delta[i, low + j] -= rate * through[i, j]
 
 
 @compiled
@@ -246,54 +255,54 @@ def train(
     nets: Nets, options: Options, examples: Examples, order: np.ndarray, noise: np.ndarray,
     second: np.ndarray, step: int,
 ) -> np.ndarray:  # fmt: skip
-    """Do `network.train` for an estimator of several passes; its arguments, and:
+    """Train nets on some mini-batches, changing them in place.
 
     Args:
-        second: the noise of leave-one-out's other sample, as `noise`; not used by the others.
+        order: [steps, B], the examples of each mini-batch.
+        noise: uniform on [0, 1), [steps, B, S].
+        second: that of leave-one-out's other sample; empty for the others.
+        step: number of the first mini-batch.
+
+    Returns:
+        Sum over the mini-batches of the accuracy before each step, [R].
     """
     steps, batch = order.shape
-    first, widths, estimator = nets.first, nets.widths, options.estimator
-    width, count = widths[0], len(nets.upper)
+    widths, estimator, stable = nets.widths, options.estimator, options.stable
+    width, count, pixels = widths[0], len(nets.upper), np.arange(len(nets.first))
+    parameters = [layers(nets.upper[i], widths) for i in range(count)]
+    gradients = [np.empty(weights.shape, np.float32) for weights, _ in parameters[0]]
     sampled, other = room(batch, widths), room(batch, widths)
-    margins = [np.empty((batch, w), np.float32) for w in widths[:-1]]
-    gradients = [np.empty((widths[i], widths[i + 1]), np.float32) for i in range(len(widths) - 1)]
-    starts = _starts(widths)
-    products, moments = np.empty((batch, count * width), np.float32), np.empty((2, 0), np.float32)
+    products = np.empty((batch, count * width), np.float32)
     delta, summed = np.empty_like(products), np.zeros(count)
     for t in range(steps):
-        chosen, u = order[t], noise[t]
-        product(chosen, examples.images, first, products)
-        for net in range(count):
-            low, upper, rate = net * width, nets.upper[net], options.rate[net]
-            unit = Unit(estimator, ONE, True)
-            forward(products, low, upper, u, SAMPLED, sampled)
-            summed[net] += losses_and_gradients(sampled, examples, chosen, options.stable) / batch
-            if nets.diverged[net] < 0 and not np.isfinite(np.sum(sampled.losses)):
-                nets.diverged[net] = step + t
+        labels, u = examples.labels[order[t]], noise[t]
+        products[:], delta[:] = 0, 0
+        add_product(order[t], examples.images, nets.first, products)
+        for i in range(count):
+            net, moments, rate, low = parameters[i], nets.moments[i], options.rate[i], i * width
+            unit = Unit(estimator, options.slope[i], options.stochastic[i])
+            forward(products, low, net, u, unit, sampled)
+            summed[i] += losses_and_gradients(sampled, labels, stable) / batch
+            if nets.diverged[i] < 0 and not np.isfinite(np.sum(sampled.losses)):
+                nets.diverged[i] = step + t
             if estimator == LEAVE_ONE_OUT:
-                forward(products, low, upper, second[t], SAMPLED, other)
-                losses_and_gradients(other, examples, chosen, options.stable)
+                forward(products, low, net, second[t], SAMPLED, other)
+                losses_and_gradients(other, labels, stable)
                 _leave_one_out(sampled, other)
             elif estimator == MUPROP:
-                forward(products, low, upper, u, MEAN, other)
-                losses_and_gradients(other, examples, chosen, options.stable)
-                _muprop(upper, u, starts, moments, sampled, other)
+                forward(products, low, net, u, MEAN, other)
+                losses_and_gradients(other, labels, stable)
+                _muprop(net, u, moments, sampled, other)
             elif estimator == REBAR:
-                _rebar(options, upper, u, examples, chosen, starts, moments, sampled, other)
+                _rebar(net, u, labels, stable, moments, sampled, other)
             elif estimator == ARM or estimator == DISARM:
-                _antithetic(options, upper, u, examples, chosen, sampled, other)
+                _antithetic(estimator, net, u, labels, stable, sampled, other)
             elif estimator == LOCAL_EXPECTATION:
-                _local_expectation(options, upper, u, examples, chosen, starts, sampled, margins)
-            else:
+                _local_expectation(net, u, labels, stable, sampled, other)
+            elif estimator in SEVERAL_CODES:
                 raise ValueError("no estimator of several passes has this code")
-            backward(upper, moments, unit, rate, u, sampled, gradients)
-            for i in range(batch):
-                for j in range(width):
-                    delta[i, low + j] = -rate * sampled.through[0][i, j]
+            _backward(net, unit, rate, u, moments, sampled, gradients, delta, low)
             if estimator == LEAVE_ONE_OUT:
-                backward(upper, moments, unit, rate, u, other, gradients)
-                for i in range(batch):
-                    for j in range(width):
-                        delta[i, low + j] -= rate * other.through[0][i, j]
-        add_transposed_product(columns(chosen, examples.images, len(first)), delta, first)
+                _backward(net, unit, rate, u, moments, other, gradients, delta, low)
+        add_product(pixels, columns(order[t], examples.images, len(pixels)), delta, nets.first)
     return summed

@@ -11,18 +11,17 @@ import typing
 import numpy as np
 
 from bookkit.compiled.jit import compiled
-from bookkit.parameters import ESTIMATORS, SAMPLERS, SEVERAL_PASSES
+from bookkit.parameters import ESTIMATORS, SAMPLERS, SCORED, SEVERAL_PASSES
 
 CODES = {name: code for code, name in enumerate(ESTIMATORS)}
-NUM_CODES = len(CODES)
 SAMPLER_CODES = tuple(CODES[name] for name in SAMPLERS)
 SEVERAL_CODES = tuple(CODES[name] for name in SEVERAL_PASSES)
+SCORED_CODES = tuple(CODES[name] for name in SCORED)
 SIGMOID, SIGMOID_ADJUSTED = CODES["sigmoid"], CODES["sigmoid-adjusted"]
 PASS_THROUGH, FIRES_ONLY = CODES["pass-through"], CODES["fires-only"]
 REINMAX, CONCRETE = CODES["reinmax"], CODES["concrete"]
 ST_GUMBEL, GUMBEL_RAO = CODES["st-gumbel"], CODES["gumbel-rao"]
-REINFORCE, MOVING_AVERAGE = CODES["reinforce"], CODES["moving-average"]
-VARIANCE_ADJUSTED = CODES["variance-adjusted"]
+MOVING_AVERAGE, VARIANCE_ADJUSTED = CODES["moving-average"], CODES["variance-adjusted"]
 
 # typed, as Numba would compute with a Python number in float64
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -37,6 +36,25 @@ class Unit(typing.NamedTuple):
     estimator: int
     slope: np.float32
     stochastic: bool
+
+
+class Pass(typing.NamedTuple):
+    """Room for one net's forward and backward pass.
+
+    Attributes:
+        at: for each layer, where its columns begin in the noise and the moments.
+        p, h: for each hidden layer [B, H], the probabilities and the outputs.
+        z: [B, C], the logits of the classes.
+        losses: [B].
+        through: for each layer, the last included, the gradient with respect to its logits, [B, width].
+    """
+
+    at: np.ndarray
+    p: list[np.ndarray]
+    h: list[np.ndarray]
+    z: np.ndarray
+    losses: np.ndarray
+    through: list[np.ndarray]
 
 
 @compiled
@@ -80,53 +98,50 @@ def rao(p: np.float32, h: np.float32, u: np.float32) -> np.float32:
 
 
 @compiled
-def fire(p: np.ndarray, bias: np.ndarray, u: np.ndarray, unit: Unit, h: np.ndarray) -> None:
-    """Turn one image's logits without bias, `p`, into sigmoid(slope (p + bias)); fill its outputs h."""
-    for j in range(len(p)):
-        p[j] = ONE / (ONE + exp(-unit.slope * (p[j] + bias[j])))
-    if not 0 <= unit.estimator < NUM_CODES:
-        raise ValueError("no estimator has this code")
-    if unit.estimator == SIGMOID:
+def fire(unit: Unit, biases: np.ndarray, u: np.ndarray, layer: int, out: Pass) -> None:
+    """Turn out.p[layer], logits without bias, into sigmoid(slope (logit + bias)); fill out.h[layer].
+
+    Args:
+        u: noise [B, S].
+    """
+    probabilities, outputs, at = out.p[layer], out.h[layer], out.at[layer]
+    for i in range(len(probabilities)):
+        p, h, noise = probabilities[i], outputs[i], u[i, at : at + len(biases)]
         for j in range(len(p)):
-            h[j] = p[j]
-    elif unit.estimator == CONCRETE:
-        for j in range(len(p)):
-            h[j] = relaxed(p[j], u[j] if unit.stochastic else HALF)
-    elif unit.stochastic:  # all others output the sample itself
-        for j in range(len(p)):
-            h[j] = ONE if u[j] < p[j] else ZERO
-    else:
-        for j in range(len(p)):
-            h[j] = ONE if HALF < p[j] else ZERO
+            p[j] = ONE / (ONE + exp(-unit.slope * (p[j] + biases[j])))
+        if unit.estimator == SIGMOID:
+            for j in range(len(p)):
+                h[j] = p[j]
+        elif unit.estimator == CONCRETE:
+            for j in range(len(p)):
+                h[j] = relaxed(p[j], noise[j] if unit.stochastic else HALF)
+        elif unit.stochastic:  # all others output the sample itself
+            for j in range(len(p)):
+                h[j] = ONE if noise[j] < p[j] else ZERO
+        else:
+            for j in range(len(p)):
+                h[j] = ONE if HALF < p[j] else ZERO
 
 
 @compiled
-def through_units(
-    unit: Unit,
-    upstream: np.ndarray,
-    u: np.ndarray,
-    p: np.ndarray,
-    h: np.ndarray,
-    losses: np.ndarray,
-    moments: np.ndarray,
-    at: int,
-) -> None:
+def through_units(unit: Unit, layer: int, u: np.ndarray, moments: np.ndarray, out: Pass) -> None:
     """Turn the gradient with respect to a layer's outputs into that with respect to its logits, in place.
 
-    Only for estimators of one pass.
+    Only for estimators of one pass. Those of the score function overwrite it, and take the losses instead.
 
     Args:
-        upstream: [B, H]; the score-function estimators overwrite it, and take `losses` [B] instead.
-        u: noise [B, S], this layer's from column `at` on.
-        moments: [2, S], in the same columns the baselines' numerators and denominators, or in the first of
-            them the mean loss; updated.
+        u: noise [B, S].
+        moments: [2, S], the baselines' numerators and denominators, or in a layer's first column the mean
+            loss; updated.
     """
+    p, h, upstream, at = out.p[layer], out.h[layer], out.through[layer], out.at[layer]
     batch, width = p.shape
     estimator, slope = unit.estimator, unit.slope
-    if estimator == SIGMOID or estimator == SIGMOID_ADJUSTED:
+    if estimator == SIGMOID or estimator == SIGMOID_ADJUSTED or estimator == CONCRETE:
+        y, steepness = (h, INVERSE_TEMPERATURE * slope) if estimator == CONCRETE else (p, slope)
         for i in range(batch):
             for j in range(width):
-                upstream[i, j] *= slope * p[i, j] * (ONE - p[i, j])
+                upstream[i, j] *= steepness * y[i, j] * (ONE - y[i, j])
     elif estimator == PASS_THROUGH:
         pass
     elif estimator == FIRES_ONLY:
@@ -137,10 +152,6 @@ def through_units(
         for i in range(batch):
             for j in range(width):
                 upstream[i, j] *= HALF * slope * abs(h[i, j] - p[i, j])
-    elif estimator == CONCRETE:
-        for i in range(batch):
-            for j in range(width):
-                upstream[i, j] *= INVERSE_TEMPERATURE * slope * h[i, j] * (ONE - h[i, j])
     elif estimator == ST_GUMBEL:
         for i in range(batch):
             for j in range(width):
@@ -150,31 +161,34 @@ def through_units(
         for i in range(batch):
             for j in range(width):
                 upstream[i, j] *= INVERSE_TEMPERATURE * slope * rao(p[i, j], h[i, j], u[i, at + j])
-    elif estimator == REINFORCE:
+    elif estimator in SCORED_CODES:
+        baselines = _baselines(estimator, p, h, out.losses, moments[:, at : at + width])
         for i in range(batch):
             for j in range(width):
-                upstream[i, j] = (h[i, j] - p[i, j]) * losses[i]
-    elif estimator == MOVING_AVERAGE:
-        baseline = moments[0, at]
-        for i in range(batch):
-            for j in range(width):
-                upstream[i, j] = (h[i, j] - p[i, j]) * (losses[i] - baseline)
-        moments[0, at] = DECAY * baseline + (ONE - DECAY) * np.sum(losses) / np.float32(batch)
+                upstream[i, j] = (h[i, j] - p[i, j]) * (out.losses[i] - baselines[j])
+    else:
+        raise ValueError("no estimator of one pass has this code")
+
+
+@compiled
+def _baselines(
+    estimator: int, p: np.ndarray, h: np.ndarray, losses: np.ndarray, moments: np.ndarray
+) -> np.ndarray:
+    """Return what each unit of a layer subtracts from the losses, [H], and update its `moments`, [2, H]."""
+    batch, width = p.shape
+    baselines, share = np.zeros(width, np.float32), (ONE - DECAY) / np.float32(batch)
+    if estimator == MOVING_AVERAGE:
+        baselines[:] = moments[0, 0]
+        moments[0, 0] = DECAY * moments[0, 0] + (ONE - DECAY) * np.sum(losses) / np.float32(batch)
     elif estimator == VARIANCE_ADJUSTED:
-        numerator, denominator = np.zeros(width, np.float32), np.zeros(width, np.float32)
+        sums = np.zeros((2, width), np.float32)
         for i in range(batch):
             for j in range(width):
                 square = (h[i, j] - p[i, j]) * (h[i, j] - p[i, j])
-                numerator[j] += square * losses[i]
-                denominator[j] += square
-        share = (ONE - DECAY) / np.float32(batch)
+                sums[0, j] += square * losses[i]
+                sums[1, j] += square
         for j in range(width):
-            numerator[j] = DECAY * moments[0, at + j] + share * numerator[j]
-            denominator[j] = DECAY * moments[1, at + j] + share * denominator[j]
-            moments[0, at + j], moments[1, at + j] = numerator[j], denominator[j]
-        for i in range(batch):
-            for j in range(width):
-                baseline = numerator[j] / (denominator[j] + FLOOR)
-                upstream[i, j] = (h[i, j] - p[i, j]) * (losses[i] - baseline)
-    else:
-        raise ValueError("no estimator of one pass has this code")
+            moments[0, j] = DECAY * moments[0, j] + share * sums[0, j]
+            moments[1, j] = DECAY * moments[1, j] + share * sums[1, j]
+            baselines[j] = moments[0, j] / (moments[1, j] + FLOOR)
+    return baselines

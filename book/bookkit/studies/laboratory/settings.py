@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from bookkit.compiled import curves, network, units
+from bookkit.compiled import curves, network, steps, units
 from bookkit.data import Data
 from bsn.backend import Loss, Tensor, keras, tf
 from bsn.spec import BATCH_SIZE
@@ -104,6 +104,6 @@ def _trained(
         if end > start:
             noise = np.empty([end - start, BATCH_SIZE, width], np.float32)
             curves.uniform_noise(seed, start, curves.TRAINING, noise)
-            network.train(net, options, part, order[start:end], noise, start)
+            steps.train(net, options, part, order[start:end], noise, noise[:0], start)
         bias, weights, last = np.split(net.upper[0].copy(), np.cumsum([width, width * data.classes]))
         yield [(net.first.copy(), bias), (weights.reshape(width, data.classes), last)]
