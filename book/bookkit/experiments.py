@@ -91,7 +91,7 @@ def summary(name: str, rows: Sequence[record.Row]) -> str:
         return f"{name}: no nets"
     frame = pd.DataFrame(rows)
     diverged = (frame.diverged_step >= 0).sum()
-    lines = [f"{name}: {len(rows)} nets, {diverged} of them with a loss that stopped being finite"]
+    lines = [f"{name}: nets trained: {len(rows)}; with a loss that stopped being finite: {diverged}"]
     lines.append(f"core-hours: {frame.seconds.sum() / 3600:.2f}")
     for column in ("dataset", "semantics", "machine", "versions", "date"):
         lines.append(f"{column}: " + "; ".join(map(str, sorted(frame[column].unique()))))

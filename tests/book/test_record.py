@@ -198,7 +198,7 @@ def test_record_on_the_command_line(folder):
     assert listed.stdout.count("\n") == 1 + 10 * len(experiments.table())
     assert ",false,mnist,1,20," in listed.stdout and ",true," in listed.stdout and "True" not in listed.stdout
     told = run_bsn("record", "--build", **environment)
-    assert told.returncode == 0 and "this build's record: 1 nets" in told.stdout
+    assert told.returncode == 0 and "this build's record: nets trained: 1; " in told.stdout
     nothing = run_bsn("record", "--adopt", **environment)
     assert nothing.returncode == 2 and nothing.stderr.count("\n") == 1 and "to adopt" in nothing.stderr
     [path] = folder.iterdir()
