@@ -95,8 +95,10 @@ def add(folder: pathlib.Path, row: Row) -> None:
     write(folder / f"{row['key']}.parquet", [row])
 
 
-def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Schema = SCHEMA) -> None:
+def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Schema | None = SCHEMA) -> None:
     """Write rows to one file, whole or not at all; make its folder if it is missing.
+
+    Without a schema the columns are those of the first row, with Python's types.
 
     Raises:
         InputError: it cannot be written.

@@ -130,11 +130,3 @@ def show_orderings(table: pd.DataFrame) -> Styler:
     page = page.rename(columns={"architecture": "net", "measure": "bound", "effect": "here"})
     columns = ["claim", "net", "bound", "published", "here", "interval", "verdict"]
     return styled(page[columns], {"here": "{:+.2f}"})
-
-
-def show_along(table: pd.DataFrame) -> Styler:
-    """Format `along` for a page: one column per number of steps."""
-    cells = table.effect.map("{:+.2f}: ".format) + table.verdict
-    page = table.assign(net=table.architecture, cell=cells, step=table.step.map("{:,} steps".format))
-    page = page.pivot_table("cell", ["claim", "net"], "step", "first", sort=False)
-    return styled(page.reset_index())
