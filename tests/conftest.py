@@ -145,7 +145,7 @@ def open_page(browser):
         page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(url)
-        page.wait_for_load_state("networkidle")
+        page.evaluate("document.fonts.ready.then(() => new Promise(done => setTimeout(done)))")
         return page
 
     yield open_page

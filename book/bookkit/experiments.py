@@ -61,8 +61,9 @@ def measures(rows: Iterable[record.Row]) -> pd.DataFrame:
     """
     curves = record.curves(list(rows))
     curves = curves[curves.steps_per_epoch == STEPS_PER_EPOCH]
-    last = curves.pivot_table("value", "net", "metric", aggfunc="last")
-    early = curves[curves.after_epoch < EARLY].pivot_table("value", "net", "metric")
+    metrics = ["epoch", "training", "validation"]  # columns even if no net is as long as the post's
+    last = curves.pivot_table("value", "net", "metric", aggfunc="last").reindex(columns=metrics)
+    early = curves[curves.after_epoch < EARLY].pivot_table("value", "net", "metric").reindex(columns=metrics)
     frame = curves.drop_duplicates("net").set_index("net")
     frame = frame[[*SETTINGS, "dataset", "seed", "seconds"]].assign(
         final=last.epoch, training=last.training, early=early.validation,
@@ -79,7 +80,7 @@ def nets(rows: Sequence[record.Row]) -> pd.DataFrame:
         return pd.DataFrame(columns=CSV)
     names = {"final": "final_validation_accuracy", "training": "final_training_accuracy"}
     frame = measures(rows).rename(columns=names)
-    frame["experiment"] = frame.experiment.str[0]
+    frame["experiment"] = frame.experiment.astype(str).str[0]
     for name in ("slope_in_training", "stable_loss", "diverged"):
         frame[name] = frame[name].map({True: "true", False: "false"})
     return frame[CSV]
