@@ -4,6 +4,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 BUILD_ARGS ?=
 TEST_ARGS ?=
+# loadgroup: each test goes to whichever process is free
 PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help book test check lint lock clean

@@ -40,13 +40,8 @@ def rng(seed_offset):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Mark builds and browsers as slow; except in CI leave out what needs a missing browser or MNIST.
-
-    With two processes one takes all chapters, so that the site is built once; other files stay whole, too.
-    """
+    """Mark builds and browsers as slow; except in CI leave out what needs a missing browser or MNIST."""
     for item in items:
-        in_site = (ROOT / "tests" / "chapters") in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("site" if in_site else item.path.name))
         if is_hypothesis_test(getattr(item, "obj", None)):
             hypothesis.seed(config.getoption("--seed-offset"))(item.obj)
         if {"checkout", "browser"} & set(getattr(item, "fixturenames", ())):
