@@ -1,158 +1,144 @@
-"""Contestants in processes of their own, one at work at a time."""
+"""`bsn bench`: rates of the compiled training and of its peers, in turns, each in a process of its own."""
 
-from __future__ import annotations
-
+import concurrent.futures
 import contextlib
-import dataclasses
+import functools
 import importlib.util
-import multiprocessing
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from typing import Any
 
-from bookkit.bench.peers import LEARNING_RATE
-from bookkit.data import Data
+import pandas as pd
+
+from bookkit import processes
+from bookkit.bench import peers
+from bookkit.bench.reports import Report, header, say
+from bookkit.data import Data, load
+from bookkit.figures.style import INK, SERIES, Figure, name_rows, subplots
 from bookkit.settings import Settings
 from bsn.errors import InputError
-from bsn.spec import Spec
 
-SEED = 1
 ROUND_SECONDS = 1.5
+VERSIONS = ("numpy", "numba", "scipy", "tensorflow", "jax")
+LOOP, JAX = "TF1-style session loop", "JAX jit(vmap(scan))"
+CHAPTER = "compiled: a chapter, 2 estimators x 3 rates"
 
-# name -> (what it needs installed, what trains it, numbers of nets)
-PEERS = {
-    "TF1-style session loop": ("tensorflow", "session_loop", [1]),
-    "JAX jit(vmap(scan))": ("jax", "jax_vmap_scan", [1, 8, 32]),
-}
-ENGINE = {
-    "compiled: one net": lambda: _nets(1),
-    "compiled: a chapter, 2 estimators x 3 rates": lambda: _nets(3) + _nets(3, estimator="pass-through"),
-    "compiled: 3 rates x 10 seeds": lambda: [net for seed in range(1, 11) for net in _nets(3, seed=seed)],
-    "compiled: 32 rates": lambda: _nets(32),
-}
+Start = Callable[[Data], peers.Train]
+_trainers: list[peers.Train] = []  # of a contestant's process
 
 
-Fields = dict[str, Any]  # of a Spec
+def contestants() -> dict[str, tuple[int, Start]]:
+    """Return those that can take part here: name -> number of nets, and what begins their training."""
+    present: dict[str, tuple[int, Start]] = {LOOP: (1, peers.session_loop)}
+    if importlib.util.find_spec("jax"):
+        for nets in (1, 8, 32):
+            name = f"{JAX}, {nets} net{'s' * (nets > 1)}"
+            present[name] = nets, functools.partial(peers.jax_vmap_scan, nets=nets)
+    for name, fields in {
+        "compiled: one net": peers.rates(1),
+        CHAPTER: peers.rates(3) + peers.rates(3, estimator="pass-through"),
+        "compiled: 3 rates x 10 seeds": [net for seed in range(1, 11) for net in peers.rates(3, seed=seed)],
+        "compiled: 32 rates": peers.rates(32),
+    }.items():
+        present[name] = len(fields), functools.partial(peers.compiled, nets=fields)
+    return present
 
 
-def _nets(count: int, **fields: Any) -> list[Fields]:
-    common = {"estimator": "sigmoid-adjusted", "seed": SEED, **fields}
-    return [dict(common, learning_rate=LEARNING_RATE * (1 + i / 64)) for i in range(count)]
-
-
-def contestants() -> tuple[list[tuple[str, str, Any]], list[str]]:
-    """Return (name, function, what to train) of all that can take part here, and the names of the others."""
-    present: list[tuple[str, str, Any]] = []
-    absent = []
-    for name, (package, function, counts) in PEERS.items():
-        if importlib.util.find_spec(package) is None:
-            absent.append(name)
-            continue
-        for nets in counts:
-            label = name if counts == [1] else f"{name}, {nets} net{'s' * (nets > 1)}"
-            present.append((label, function, nets))
-    present += [(name, "engine", settings()) for name, settings in ENGINE.items()]
-    return present, absent
-
-
-def contest(
-    data: Data, rounds: int, steps: int, say: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Measure every contestant's rate, in turns.
+def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report:
+    """Measure the rate of every contestant; lines on stderr tell what is running.
 
     Args:
-        rounds: how many turns.
+        rounds: how many turns each has.
         steps: mini-batches in the first, uncounted turn, and at least as many in each.
-        say: called with a line on what is running.
 
     Returns:
-        A list of dicts: name, nets, rates (net-steps per second, one per round), rate (their median),
-        accuracy (of the first net, after `steps`), memory (peak, MiB); and the names of peers that
-        are not installed.
+        `header`; contestants, dicts of name, nets, rates (net-steps per second, one per round), rate (their
+        median), accuracy (of the first net, after `steps`), memory (peak, MiB); not_installed; and ratios.
+
+    Raises:
+        InputError: data that cannot be had, or that have not ten classes; or a contestant's process died.
     """
-    present, absent = contestants()
-    results, workers = [], []
-    with contextlib.ExitStack() as stack:
-        for number, (name, function, task) in enumerate(present, 1):
-            say(f"warming up {number}/{len(present)}: {name}")
-            worker = stack.enter_context(_process(_serve, function, task, data))
-            accuracy, _ = worker(steps)
-            long = steps * max(1, round(ROUND_SECONDS / worker(steps)[1]))
-            worker(long)  # JAX compiles for each length
-            nets = len(task) if function == "engine" else task
-            results.append({"name": name, "nets": nets, "accuracy": accuracy, "rates": []})
-            workers.append((worker, long))
-        for turn in range(1, rounds + 1):
-            say(f"round {turn}/{rounds}")
-            for result, (worker, long) in zip(results, workers):
-                result["rates"].append(long * result["nets"] / worker(long)[1])
-        for result, (worker, _) in zip(results, workers):
-            result["rate"], result["memory"] = statistics.median(result["rates"]), worker(None)
-    return results, absent
-
-
-@contextlib.contextmanager
-def _process(target: Callable[..., None], *arguments: Any) -> Iterator[Callable[[int | None], Any]]:
-    """Yield what sends a message to a process of its own, which ends with the block, and gets the reply."""
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(
-        target=target, args=(there, *arguments), daemon=True
-    )
-    process.start()
-    there.close()
-
-    def ask(message: int | None) -> Any:
-        here.send(message)
-        return here.recv()
-
+    data = load(dataset, settings.mnist_dir)
+    if data.classes != 10:
+        raise InputError(
+            f"bench: {data.name} has {data.classes} classes; expected data of 10, as the peers have"
+        )
+    present, turns = contestants(), {}
+    results: dict[str, dict[str, Any]] = {}
     try:
-        yield ask
-    except EOFError:
-        raise InputError("bench: a contestant's process ended; its message is above") from None
-    finally:
-        here.close()
-        process.join(5)
-        process.kill()
+        with contextlib.ExitStack() as stack:
+            for number, (name, (nets, start)) in enumerate(present.items(), 1):
+                say(f"warming up {number}/{len(present)}: {name}")
+                pool = stack.enter_context(processes.pool(1, {}))
+                pool.submit(_begin, start, data).result()
+                accuracy, _ = pool.submit(_timed, steps).result()
+                length = steps * max(1, round(ROUND_SECONDS / pool.submit(_timed, steps).result()[1]))
+                pool.submit(_timed, length).result()  # JAX compiles for each length
+                results[name] = {"name": name, "nets": nets, "accuracy": accuracy, "rates": []}
+                turns[name] = pool, length
+            for turn in range(1, rounds + 1):
+                say(f"round {turn}/{rounds}")
+                for name, (pool, length) in turns.items():
+                    seconds = pool.submit(_timed, length).result()[1]
+                    results[name]["rates"].append(length * results[name]["nets"] / seconds)
+            for name, (pool, _) in turns.items():
+                results[name]["memory"] = pool.submit(_peak_memory).result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise InputError(f"bench: the process of {name} died; often of too little memory") from None
+    rates = {name: statistics.median(result["rates"]) for name, result in results.items()}
+    ratios = {LOOP: rates[CHAPTER] / rates[LOOP]}
+    jax = [rate for name, rate in rates.items() if name.startswith(JAX)]
+    if jax:
+        ratios["best JAX figure"] = rates[CHAPTER] / max(jax)
+    entries = [result | {"rate": rates[name]} for name, result in results.items()]
+    measured = {"contestants": entries, "not_installed": [] if jax else [JAX], "ratios": ratios}
+    return header(data, rounds, steps, settings, VERSIONS) | measured
 
 
-def _serve(pipe: Connection, function: str, task: Any, data: Data) -> None:
-    """Answer a number of steps with (the first net's accuracy, seconds), and None with the peak memory."""
-    if function == "engine":
-        train = engine(task, data)
-    else:
-        from bookkit.bench import peers
-
-        parts = data.parts
-        train = getattr(peers, function)((parts["train"], parts["validation"]), task, SEED)
-    with contextlib.suppress(EOFError, KeyboardInterrupt):
-        while True:
-            steps = pipe.recv()
-            if steps is None:
-                pipe.send(peak_memory())
-                continue
-            started = time.perf_counter()
-            accuracies = train(steps)
-            pipe.send((float(accuracies[0]), time.perf_counter() - started))
+def _begin(start: Start, data: Data) -> None:
+    _trainers.append(start(data))
 
 
-def engine(fields: list[Fields], data: Data) -> Callable[[int], list[float]]:
-    """Return `bookkit.runs.run` in the form of a peer, except that it starts again each time."""
-    from bookkit.runs import final_accuracies, run
-
-    settings = dataclasses.replace(Settings.from_environment(), record=None, scheduler=None)
-
-    def train(steps: int) -> list[float]:
-        specs = [Spec(**each, epochs=1, steps_per_epoch=steps) for each in fields]
-        return list(final_accuracies(run(specs, data, settings)).final)
-
-    return train
+def _timed(steps: int) -> tuple[float, float]:
+    """Train for some steps; return the first net's accuracy, and the seconds."""
+    started = time.perf_counter()
+    accuracies = _trainers[0](steps)
+    return float(accuracies[0]), time.perf_counter() - started
 
 
-def peak_memory() -> float:
+def _peak_memory() -> float:
     """Return the most memory that this process has used so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def table(report: Report) -> str:
+    """Format the report for a reader at a terminal."""
+    columns = {"rate": "net-steps/s", "accuracy": "accuracy", "memory": "MiB", "name": "contestant"}
+    ranked = pd.DataFrame(report["contestants"]).sort_values("rate")[list(columns)].rename(columns=columns)
+    lines = [ranked.to_string(index=False, float_format="{:,.4g}".format)]
+    for name, ratio in report["ratios"].items():
+        lines.append(f"a chapter's six nets: {ratio:.1f} times the {name}")
+    lines += [f"not installed, so not measured: {name}" for name in report["not_installed"]]
+    return "\n".join(lines)
+
+
+def chart(report: Report) -> Figure:
+    """Draw net-steps per second of every contestant: its median round, and its slowest and fastest."""
+    ranked = sorted(report["contestants"], key=lambda contestant: contestant["rate"])
+    figure, axes = subplots(height=0.4 * len(ranked) + 1)
+    ours, peers = SERIES[:2]
+    for row, contestant in enumerate(ranked):
+        colour = ours if contestant["name"].startswith("compiled") else peers
+        axes.barh(row, contestant["rate"], color=colour, height=0.7)
+        slowest, fastest = min(contestant["rates"]), max(contestant["rates"])
+        axes.plot([slowest, fastest], [row, row], color=INK, linewidth=1.5)
+    name_rows(axes, [contestant["name"].replace(": ", ":\n") for contestant in ranked])
+    axes.set(xlabel="Net-steps per second (line: slowest to fastest)")
+    axes.grid(axis="y", visible=False)
+    text = f"Bars of net-steps per second; the fastest of {len(ranked)} is {ranked[-1]['name']}."
+    data = pd.DataFrame(ranked[::-1])[["name", "rate", "accuracy", "memory"]]
+    return Figure(figure, text, data)

@@ -1,47 +1,69 @@
-"""The same nets as a user would train them without `bookkit.runs.run`.
+"""The same nets by `bookkit.runs.run`, and as a user would train them without it.
 
-Each peer is a function of the data, the number of nets and the seed that returns `train(steps)`, which
-trains on for that many mini-batches and returns the nets' validation accuracies at their end; they are
-taken every 100 steps, too. The nets are the post's: 784-100-10, sigmoid-adjusted straight-through,
-mini-batches of 50, plain SGD. In the usual convention, mean cross-entropy, the post's learning rate
-counts five times. All but JAX train one net at a time.
+Each peer is a function of the data that returns `train(steps)`, which trains on for that many mini-batches
+and returns the nets' validation accuracies at their end; they are taken every 100 steps, too. The nets are
+the post's: 784-100-10, sigmoid-adjusted straight-through, mini-batches of 50, plain SGD. In the usual
+convention, mean cross-entropy, the post's learning rate counts five times. All but JAX train one net at a
+time.
 """
 
-from __future__ import annotations
-
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from bsn.spec import BATCH_SIZE, RECORD_EVERY
+from bookkit.data import Data
+from bookkit.settings import Settings
+from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 
 HIDDEN = 100
 LEARNING_RATE = 0.3  # as the post counts it
 USUAL_RATE = LEARNING_RATE * BATCH_SIZE / 10
 
-Parts = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # images and labels, twice
+SEED = 1
+
+Fields = dict[str, Any]  # of a Spec
 Train = Callable[[int], list[float]]
 
 
-def _batches(examples: int, seed: int) -> Iterator[np.ndarray]:
+def rates(count: int, **fields: Any) -> list[Fields]:
+    """Return nets that differ in their learning rates alone."""
+    common = {"estimator": "sigmoid-adjusted", "seed": SEED, **fields}
+    return [dict(common, learning_rate=LEARNING_RATE * (1 + i / 64)) for i in range(count)]
+
+
+def compiled(data: Data, nets: list[Fields]) -> Train:
+    """Train by `bookkit.runs.run`, except that it starts again each time."""
+    from bookkit.runs import final_accuracies, run
+
+    settings = dataclasses.replace(Settings.from_environment(), record=None, scheduler=None)
+
+    def train(steps: int) -> list[float]:
+        specs = [Spec(**fields, epochs=1, steps_per_epoch=steps) for fields in nets]
+        return list(final_accuracies(run(specs, data, settings)).final)
+
+    return train
+
+
+def _batches(examples: int) -> Iterator[np.ndarray]:
     """Yield endless shuffled indices of mini-batches."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     while True:
         yield from rng.permutation(examples)[: examples // BATCH_SIZE * BATCH_SIZE].reshape(-1, BATCH_SIZE)
 
 
-def session_loop(data: Parts, nets: int, seed: int) -> Train:
+def session_loop(data: Data) -> Train:
     """Train as in TensorFlow 1, and as the post does: a graph, placeholders and a session."""
     from bsn.backend import tf
 
     v1 = tf.compat.v1
-    (x, labels), (eval_x, eval_labels) = data
+    (x, labels), (eval_x, eval_labels) = (data.parts[part] for part in ("train", "validation"))
     one_hot = np.eye(10, dtype=np.float32)
     targets, eval_targets = one_hot[labels], one_hot[eval_labels]
     graph = tf.Graph()
     with graph.as_default():
-        v1.set_random_seed(seed)
+        v1.set_random_seed(SEED)
         images = v1.placeholder(tf.float32, [None, x.shape[1]])
         classes = v1.placeholder(tf.float32, [None, 10])
 
@@ -58,7 +80,7 @@ def session_loop(data: Parts, nets: int, seed: int) -> Train:
         accuracy = tf.reduce_mean(tf.cast(right, tf.float32))
         session = v1.Session()
         session.run(v1.global_variables_initializer())
-    batches = _batches(len(x), seed)
+    batches = _batches(len(x))
 
     def train(steps: int) -> list[float]:
         for i in range(1, steps + 1):
@@ -71,13 +93,13 @@ def session_loop(data: Parts, nets: int, seed: int) -> Train:
     return train
 
 
-def jax_vmap_scan(data: Parts, nets: int, seed: int) -> Train:
+def jax_vmap_scan(data: Data, nets: int) -> Train:
     """Train in JAX: one net's training as a scan, mapped over the nets and compiled; mini-batches shared."""
     import jax
     import jax.numpy as jnp
 
     (x, labels), (eval_x, eval_labels) = [
-        (jnp.asarray(images), jnp.asarray(classes.astype(np.int32))) for images, classes in data
+        map(jnp.asarray, data.parts[part]) for part in ("train", "validation")
     ]
 
     @jax.custom_vjp
@@ -118,9 +140,9 @@ def jax_vmap_scan(data: Parts, nets: int, seed: int) -> Train:
         return jax.lax.scan(hundred, carry, order)
 
     compiled = jax.jit(jax.vmap(whole, in_axes=(0, None)))
-    keys = jax.random.split(jax.random.key(seed), nets)
+    keys = jax.random.split(jax.random.key(SEED), nets)
     carry = (jax.vmap(initial)(keys), keys)
-    batches = _batches(len(labels), seed)
+    batches = _batches(len(labels))
 
     def train(steps: int) -> list[float]:
         nonlocal carry

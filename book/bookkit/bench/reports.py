@@ -1,10 +1,9 @@
 """Reports of `bsn bench --json`: what each begins with, and reading them again."""
 
-from __future__ import annotations
-
 import json
 import pathlib
 import platform
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -42,11 +41,13 @@ def header(data: Data, rounds: int, steps: int, settings: Settings, packages: It
     }
 
 
-def read(name: str, parameter: str = "benchmark") -> Report:
-    """Read a report from a file relative to the working folder, or from one of the book's own.
+def say(line: str) -> None:
+    """Tell on stderr what is running."""
+    print(f"bsn: {line}", file=sys.stderr, flush=True)
 
-    Args:
-        parameter: the chapter's, one of `REPORTS`, which says what kind of report it is.
+
+def read(name: str, parameter: str = "benchmark") -> Report:
+    """Read the report for a chapter's parameter from a file by its path, or from one of the book's own.
 
     Raises:
         InputError: there is no such file, or it is no such report.

@@ -1,18 +1,18 @@
 """How training scales over the workers of a Dask cluster, and what a sweep costs besides the training."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import logging
 import statistics
 import time
 
+import pandas as pd
+
 from bookkit import record
 from bookkit.bench.peers import LEARNING_RATE
-from bookkit.bench.report import say
-from bookkit.bench.reports import Report, header
+from bookkit.bench.reports import Report, header, say
 from bookkit.data import Data, load
+from bookkit.figures.style import INK, SERIES, Figure, subplots
 from bookkit.runs import train
 from bookkit.settings import Settings
 from bsn.spec import Spec
@@ -24,9 +24,6 @@ VERSIONS = ["distributed", *record.COMPUTED_WITH]
 
 def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report:
     """Train the same nets on threads of this machine, and on 1 to 4 workers of one thread each on it.
-
-    Args:
-        rounds: how often; steps: mini-batches for each net.
 
     Returns:
         `header`, nets, batches, and `runs`, a list of dicts: on ("threads" or "workers"), count, seconds (one
@@ -79,8 +76,23 @@ def _seconds(specs: list[Spec], data: Data, settings: Settings) -> float:
 
 def table(report: Report) -> str:
     """Format the report for a reader at a terminal."""
-    lines = ["  seconds  efficiency"]
-    for run in report["runs"]:
-        seconds = statistics.median(run["seconds"])
-        lines.append(f"{seconds:9.2f}  {run['efficiency']:10.2f}  {run['count']} {run['on']}")
-    return "\n".join(lines)
+    return _runs(report).to_string(index=False, float_format="{:.2f}".format)
+
+
+def _runs(report: Report) -> pd.DataFrame:
+    frame = pd.DataFrame(report["runs"])
+    return frame.assign(seconds=frame.seconds.map(statistics.median))
+
+
+def chart(report: Report) -> Figure:
+    """Draw the efficiency of workers of one thread, and of threads of one process, by their number."""
+    figure, axes = subplots(height=2.8)
+    frame = _runs(report)
+    for (kind, part), colour in zip(frame.groupby("on", sort=False), SERIES):
+        axes.plot(part["count"], part.efficiency, "o-", color=colour, label=str(kind))
+    axes.axvline(report["machine"]["cores"], color=INK, linestyle="--", linewidth=1.2)
+    axes.set(xlabel="Threads or workers (dashed: the machine's cores)", ylabel="Efficiency", ylim=(0, 1.1))
+    axes.set_xticks(sorted(frame["count"].unique()))
+    axes.legend()
+    text = "Lines of the efficiency of threads and of workers by their number."
+    return Figure(figure, text, frame)
