@@ -7,6 +7,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from bookkit import data, record, runs, statistics
 from bookkit.parameters import ESTIMATORS
@@ -132,7 +133,7 @@ def test_adopting_too_few_nets_changes_nothing(monkeypatch, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_small_ranking_is_adopted_as_it_was_trained(monkeypatch, tmp_path, mnist_dir):
     """All of it in small: two estimators, tuned, judged, adopted, and read again."""
-    target = ranking.ROOT / "_build" / "ranking-test.parquet"
+    target = ROOT / "_build" / "ranking-test.parquet"
     small = dict(stable_loss=True, epochs=1, steps_per_epoch=101)
     for name, value in (
         ("RANKING", target), ("TRAINED", ("arm", "disarm")), ("SHARED", small), ("DEPTHS", (1,)),

@@ -5,8 +5,7 @@ import oracle
 import pandas as pd
 import pytest
 
-from bookkit import data, processes, record, statistics
-from bookkit.parameters import check
+from bookkit import data, record, statistics
 from bookkit.paths import VAE
 from bookkit.settings import Settings
 from bookkit.studies import vae
@@ -227,33 +226,6 @@ def test_training_rises_is_paired_and_recorded(tmp_path):
     assert abs(arm - disarm) < abs(arm - other_seed)  # the seed moves more than the estimator
 
 
-def step(name, state, *arrays):
-    """A training step in float32, from arrays to arrays: the new state and the ELBO."""
-    state, *arrays = tf.nest.map_structure(tf.constant, [state, *arrays])
-    return tf.nest.map_structure(np.array, steps.train(name, state, *arrays))
-
-
-@pytest.mark.slow
-def test_a_step_in_the_pool_is_a_step_here(seed_offset):
-    """From the same state, ten times over; one of another estimator is told apart."""
-    images = runs.binarised(data.load("digits"))["train"]
-    state = steps.initial_state("arm", model.initial_net(1, "linear", images.mean(0), 20), 1)
-    state = tf.nest.map_structure(np.array, state)
-    rng = np.random.default_rng(12 + seed_offset)
-
-    def close(state, other):
-        pairs = zip(tf.nest.flatten(state), tf.nest.flatten(other))
-        return all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs)
-
-    with processes.pool(1, runs.ONE_THREAD) as pool:
-        for completed in range(10):
-            batch = rng.integers(0, len(images), [1, 50]), rng.random([1, 1, 50, 20], np.float32)
-            arrays = state, images, *batch, np.float32(completed)
-            here, there = step("arm", *arrays), pool.submit(step, "arm", *arrays).result()
-            assert close(there, here) and not close(step("disarm", *arrays), here)
-            state = here[0]
-
-
 @pytest.mark.parametrize("change, reason", [("edited", "changed after"), ("alien", "not a record")])
 def test_another_record_is_refused(tmp_path, change, reason):
     path, net = tmp_path / "vae.parquet", runs.read(VAE)[0]
@@ -326,16 +298,3 @@ def test_the_books_record_is_balanced_and_its_settings_are_the_makers():
     assert nets.data.nunique() == 1 and (nets.curve.map(len) == nets.steps // nets.every).all()
     assert list(nets.key) == [runs.key(nets.data[0], run) for run in recorded]
     assert len(findings.orderings(nets)) == len(findings.published())  # no name is misspelt
-
-
-REFUSED = {
-    "vae_steps": [150, 0],
-    "vae_estimators": [["exact"], [], ["arm", "arm"]],
-    "architectures": ["linear", ["deep"], [["linear"]]],
-}
-
-
-@pytest.mark.parametrize("name, value", [(name, value) for name in REFUSED for value in REFUSED[name]])
-def test_parameters_that_are_refused(name, value):
-    with pytest.raises(InputError, match=name):
-        check(name, value)

@@ -5,21 +5,23 @@ validation accuracy is taken, its only tuning. Nets at other seeds are then trai
 judged on the test part.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import matplotlib.axes
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from bookkit import record, runs, statistics
-from bookkit.figures.style import intervals, styled
+from bookkit.figures import style
+from bookkit.figures.style import INK, MUTED, SERIES, Figure, Style, intervals, styled
 from bookkit.parameters import ESTIMATORS as TRAINED
-from bookkit.paths import RANKING, ROOT
+from bookkit.paths import RANKING
 from bsn.errors import InputError
+from bsn.estimators.registry import ESTIMATORS
 from bsn.spec import Spec
 
 SHARED: dict[str, Any] = dict(stable_loss=True, epochs=10)  # of the record's nets
@@ -27,14 +29,6 @@ LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DEPTHS, WIDTH = (1, 2, 3, 4), 100
 BEGUN = 0.2  # accuracy above which a net has begun to train: twice what guessing one of ten classes does
 TUNING_SEED, SEEDS = 100, range(1, 11)
-# claim, source (a key of book/references.bib), the better estimator, the other
-ORDERINGS = [
-    ("ReinMax above sigmoid-adjusted", "liu2023", "reinmax", "sigmoid-adjusted"),
-    ("Gumbel-Rao above ST-Gumbel", "paulus2021", "gumbel-rao", "st-gumbel"),
-    ("DisARM above ARM", "dong2020", "disarm", "arm"),
-    ("DisARM above leave-one-out", "dong2020", "disarm", "leave-one-out"),
-    ("REBAR above MuProp", "tucker2017", "rebar", "muprop"),
-]
 
 
 def tuning(
@@ -70,12 +64,8 @@ def finals(curves: pd.DataFrame) -> pd.DataFrame:
 def best_rates(tuned: pd.DataFrame) -> pd.DataFrame:
     """Choose each estimator's learning rate at each depth by the best accuracy; of equals the smallest.
 
-    Args:
-        tuned: `finals` of the nets of `tuning`.
-
-    Returns:
-        `estimator`, `depth`, `learning_rate`, `final`, and `edge`: whether no smaller or no greater rate was
-        tried.
+    From `finals` of the nets of `tuning`. The column `edge` says whether no smaller or no greater rate was
+    tried.
     """
     ordered = tuned.sort_values(["final", "learning_rate"], ascending=[False, True], kind="stable")
     best = ordered.drop_duplicates(["estimator", "depth"])
@@ -88,13 +78,9 @@ def best_rates(tuned: pd.DataFrame) -> pd.DataFrame:
 def differences(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataFrame:
     """Compare all estimators of a depth in pairs, at the seeds that all of them have.
 
-    Args:
-        accuracies: `finals` of the nets of `judged`, at two seeds or more.
-        level: joint coverage of all intervals (Bonferroni).
-
-    Returns:
-        One row per ordered pair and depth: `depth`, `first`, `second`, `effect` (accuracy of the first minus
-        the second's, mean over seeds), `low`, `high`.
+    From `finals` of the nets of `judged`: one row per ordered pair and depth, with `effect` (accuracy of the
+    first minus the second's, mean over seeds) and its interval; all have a joint coverage of `level`
+    (Bonferroni).
     """
     tables = {
         depth: part.pivot(index="seed", columns="estimator", values="final").dropna()
@@ -144,11 +130,10 @@ def ranks(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataF
 
 
 def orderings(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataFrame:
-    """Compare the published `ORDERINGS` with trained nets: verdicts by the intervals of `differences`."""
-    published = pd.DataFrame(ORDERINGS, columns=["claim", "source", "first", "second"])
-    table = published.merge(differences(accuracies, level), on=["first", "second"])
+    """Compare the published orderings with trained nets: verdicts by the intervals of `differences`."""
+    table = statistics.orderings("ranking").merge(differences(accuracies, level), on=["first", "second"])
     table["verdict"] = statistics.region_verdict(table.low, table.high, 0, np.inf)
-    return table.drop(columns=["first", "second"])
+    return table[["claim", "source", "depth", "effect", "low", "high", "verdict"]]
 
 
 def leaders(ranked: pd.DataFrame) -> dict[int, str]:
@@ -187,12 +172,53 @@ def show_orderings(table: pd.DataFrame) -> Styler:
     return styled(shown, {"effect": "{:+.4f}"})
 
 
-def book_rates(estimators: Sequence[str], depths: Sequence[int]) -> pd.DataFrame:
-    """Return `best_rates` of the book's record, for some estimators and depths.
+def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.DataFrame) -> Figure:
+    """Draw test errors, a panel per depth: the record's mean and interval by `ranks`, this build's `finals`.
 
-    Raises:
-        InputError: a depth, or an estimator at a depth, that the record did not tune.
+    `reference` has the mean accuracy of the sigmoid net, which is not binary, by depth.
     """
+    names, depths = by_mean(ranked), sorted(ranked.depth.unique())
+    own = own[own.estimator.isin(names)]
+    figure, axes = style.panels([layers(depth) for depth in depths], 2, 0.22 * len(names) + 0.55, 0.9)
+    for depth, axis in zip(depths, axes):
+        part = ranked[ranked.depth == depth].set_index("estimator").reindex(names)
+        _intervals(axis, part)
+        drawn = own[own.depth == depth]
+        rows = [names.index(name) for name in drawn.estimator]
+        triangle: Style = dict(marker="^", facecolors="none", edgecolors=INK, linewidths=1.1, s=34, zorder=4)
+        axis.scatter(100 * (1 - drawn.final), rows, label="this build", **triangle)
+        if depth in reference:
+            dashed: Style = dict(color=MUTED, linewidth=1.2, linestyle="--")
+            axis.axvline(100 * (1 - reference[depth]), label="sigmoid units, not binary", **dashed)
+    style.name_rows(axes[0], names, downwards=True)
+    axes[0].set(xscale="log", xlim=(1, 110))
+    axes[0].xaxis.set_major_locator(matplotlib.ticker.FixedLocator([1, 3, 10, 30, 100]))
+    axes[0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes[0].xaxis.set_major_formatter("{x:g}")
+    figure.supxlabel("Test error, %", fontsize=10)
+    style.shared_legend(figure, ncols=2)
+    text = "Test errors by estimator and depth: the record's mean and interval, and this build's nets."
+    sigmoid = pd.DataFrame({"depth": reference.keys(), "mean": reference.values(), "estimator": "sigmoid"})
+    nets = own[["depth", "estimator", "seed", "final"]].astype({"seed": "Int64"})
+    return Figure(figure, text, pd.concat([ranked, sigmoid, nets.rename(columns={"final": "this build"})]))
+
+
+def _intervals(axis: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
+    """Draw means and intervals of test errors, in one colour if the estimator needs the loss's derivative."""
+    values_only = np.array([not ESTIMATORS[name].derivative for name in table.index])
+    for chosen, label, colour, marker in (
+        (values_only, "takes the loss alone", SERIES[0], "o"),
+        (~values_only, "takes the loss's derivative", SERIES[3], "D"),
+    ):
+        rows, nets = np.flatnonzero(chosen), table[chosen]
+        ends = np.maximum([100 * (1 - nets.high), 100 * (1 - nets.low)], 0.01)
+        axis.hlines(rows, *ends, color=colour, linewidth=3, alpha=0.5)
+        mark: Style = dict(color=colour, marker=marker, s=26, zorder=3)
+        axis.scatter(100 * (1 - nets["mean"]), rows, label=label, **mark)
+
+
+def book_rates(estimators: Sequence[str], depths: Sequence[int]) -> pd.DataFrame:
+    """Return `best_rates` of the book's record; raise an `InputError` if it did not tune one of these."""
     rates = best_rates(book_finals()[0])
     for name, depth in itertools.product(estimators, depths):
         if not ((rates.estimator == name) & (rates.depth == depth)).any():
@@ -204,35 +230,19 @@ def book_rates(estimators: Sequence[str], depths: Sequence[int]) -> pd.DataFrame
 
 
 def book_finals() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return `finals` of the book's record: of the nets that tuned, and of those judged.
-
-    Raises:
-        InputError: no record, or one that cannot be read.
-    """
+    """Return `finals` of the book's record: of the nets that tuned, and of those judged."""
     if not RANKING.exists():
         raise InputError(f"ranking: the book has no {RANKING.name}; bsn record --adopt ranking makes one")
     accuracies = finals(record.curves(record.read(RANKING)))
     return accuracies[accuracies.evaluate_on == "validation"], accuracies[accuracies.evaluate_on == "test"]
 
 
-def adopt(rows: Iterable[dict[str, Any]]) -> str:
-    """Make this build's nets of the ranking, on MNIST, the book's record of it.
-
-    Args:
-        rows: this build's nets, as rows of `bookkit.record`.
-
-    Returns:
-        A line that says how many.
-
-    Raises:
-        InputError: this build's record lacks some, or a record cannot be read or written.
-    """
-    if RANKING.exists():
-        record.read(RANKING)  # one that cannot be read is not overwritten
+def adopt(rows: Iterable[record.Row]) -> str:
+    """Make this build's nets of the ranking, on MNIST, the book's; raise an `InputError` if it lacks some."""
     by_key = {row["key"]: row for row in rows if row["dataset"] == "mnist"}
     checksums = {row["data"] for row in by_key.values()}
 
-    def chosen(settings: dict[str, dict[str, Any]], seeds: Sequence[int], use: str) -> list[dict[str, Any]]:
+    def chosen(settings: dict[str, dict[str, Any]], seeds: Sequence[int], use: str) -> list[record.Row]:
         specs = [Spec(**fields, **SHARED, seed=seed) for fields in settings.values() for seed in seeds]
         keys = {record.key(spec, data) for spec in specs for data in checksums} & set(by_key)
         if len(keys) != len(specs):
@@ -244,6 +254,4 @@ def adopt(rows: Iterable[dict[str, Any]]) -> str:
 
     tuned = chosen(tuning(TRAINED, DEPTHS, WIDTH, LEARNING_RATES), [TUNING_SEED], "tunes with")
     rates = best_rates(finals(record.curves(tuned)))
-    nets = tuned + chosen(judged(rates, WIDTH), SEEDS, "judges")
-    record.write(RANKING, nets)
-    return f"{len(nets)} nets in {RANKING.relative_to(ROOT)}"
+    return record.adopt(RANKING, tuned + chosen(judged(rates, WIDTH), SEEDS, "judges"))

@@ -1,7 +1,5 @@
 """What some estimators leave to their caller, at its best: averages, baselines, control variates."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """How much of a sampler's gradient in a deep net's first layer is signal, and how much is noise."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,12 +19,7 @@ def signal_and_noise(
 ) -> pd.DataFrame:
     """Measure the gradient with respect to the first layer's logits of the post's net, before training.
 
-    Args:
-        names: samplers of `bsn.estimators.ESTIMATORS`.
-        depths: numbers of hidden layers, of `width` units each.
-        data: the loss is that of its first 50 training images.
-        draws: of the noise, at least two, all in memory at once.
-        seed: of the initial values and the noise.
+    The loss is that of the first 50 training images, with all `draws` of the noise, at least two, in memory.
 
     Returns:
         One row per depth and sampler: `depth`, `estimator`, `signal`, the length of the mean over draws

@@ -1,30 +1,22 @@
 """What follows from the measurements: errors at a budget, a ranking, and verdicts on published orderings."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from typing import Any
 
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from bookkit import statistics
-from bookkit.figures.style import intervals, styled
+from bookkit.figures import style
+from bookkit.figures.style import INK, LINES, SERIES, Figure, Style, intervals, shared_legend, styled
 from bsn.estimators import ESTIMATORS
 
 ROUNDING = 1e-9
-# claim, source (a key of book/references.bib), quantity, the estimator with the smaller one, the other
-ORDERINGS = [
-    ("DisARM ≤ ARM", "dong2020", "deviation", "disarm", "arm"),
-    ("DisARM < leave-one-out", "dong2020", "deviation", "disarm", "leave-one-out"),
-    ("Gumbel-Rao ≤ ST-Gumbel", "paulus2021", "deviation", "gumbel-rao", "st-gumbel"),
-    ("local expectation ≤ NVIL", "titsias2015", "deviation", "local-expectation", "nvil"),
-    ("REBAR < REINFORCE", "tucker2017", "deviation", "rebar", "reinforce"),
-    ("REBAR < MuProp", "tucker2017", "deviation", "rebar", "muprop"),
-    ("RELAX < REINFORCE", "grathwohl2018", "deviation", "relax", "reinforce"),
-    ("RELAX < REBAR", "grathwohl2018", "deviation", "relax", "rebar"),
-    ("ReinMax < sigmoid-adjusted, bias", "liu2023", "bias", "reinmax", "sigmoid-adjusted"),
-]
+PLAIN = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}")
+ZERO = 1e-6  # relative: what is below is drawn at the left edge, as 0
+DEVIATION, BIAS = ("deviation", SERIES[0]), ("bias", SERIES[3])
 
 
 def catalogue() -> pd.DataFrame:
@@ -62,13 +54,10 @@ def _geometric_mean(values: pd.Series, repeats: Any, intervals: int) -> tuple[fl
 
 
 def ranking(frame: pd.DataFrame, repeat: str, budget: float = 1) -> pd.DataFrame:
-    """Rank estimators by their error at a budget, the best first: one row per estimator.
+    """Rank estimators, from `measuring.measure_all`, by their error at a budget, the best first.
 
-    The errors' intervals, `low` to `high`, have a joint coverage of 95 %.
-
-    Args:
-        frame: from `measuring.measure_all`.
-        repeat: the column of independent repetitions.
+    The errors' intervals, `low` to `high`, have a joint coverage of 95 %; `repeat` is the column of
+    independent repetitions.
     """
     measured = frame.assign(bias=bias(frame), error=error(frame, budget)).groupby("estimator", sort=False)
     table = measured[["bias", "deviation", "cosine", "evaluations"]].mean()
@@ -87,6 +76,52 @@ def show_ranking(table: pd.DataFrame) -> Styler:
     return styled(shown, digits, hide_index=False)
 
 
+def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
+    """Draw each estimator's median bias and deviation, one panel per value of the column `by`."""
+    frame = frame.assign(bias=bias(frame))
+    names = list(frame.estimator.unique())
+    medians = frame.groupby([by, "estimator"], sort=False)[["bias", "deviation"]].median().reset_index()
+    values = medians[["bias", "deviation"]].to_numpy()
+    lowest = values[values > ZERO].min() / 4
+    settings = list(frame[by].unique())
+    figure, axes = style.panels(settings, len(settings), 0.235 * len(names), 1.3)
+    for axis, setting in zip(axes, settings):
+        part = medians[medians[by] == setting].set_index("estimator").loc[names]
+        for (column, colour), marker, size in ((DEVIATION, "o", 40), (BIAS, "D", 30)):
+            value = part[column].where(part[column] > ZERO, lowest)
+            mark: Style = dict(marker=marker, s=size, color=colour, label=column, clip_on=False)
+            axis.scatter(value, range(len(names)), **mark)
+        axis.axvline(1, color=INK, linewidth=1)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(PLAIN)
+    style.name_rows(axes[0], names, downwards=True)
+    axes[0].set_xlim(lowest / 1.5, None)
+    figure.suptitle(f"{title}\n(times the exact gradient; at the left edge: 0)")
+    shared_legend(figure, ncols=2)
+    text = f"{title}: bias and standard deviation of each estimator, in lengths of the exact gradient."
+    return Figure(figure, text, medians)
+
+
+def budgets(frame: pd.DataFrame, names: Sequence[str], title: str, largest: int = 10_000) -> Figure:
+    """Draw the root mean squared error by evaluations of f, from the first budget that pays an estimate."""
+    budget = pd.Series(np.geomspace(1, largest, 41), name="budget")
+    grid = frame[frame.estimator.isin(names)].merge(budget, how="cross").query("budget >= evaluations")
+    squared = grid.assign(error=error(grid, grid.budget)).groupby(["estimator", "budget"]).error
+    errors = np.sqrt(squared.mean())
+    figure, axes = style.subplots(height=4.6)
+    for i, name in enumerate(names):
+        line: Style = dict(color=SERIES[i % len(SERIES)], linestyle=LINES[i % len(LINES)])
+        axes.plot(errors[name], linewidth=1.9, label=name, **line)
+    axes.axhline(1, color=style.MUTED, linewidth=0.9)
+    axes.set(xscale="log", yscale="log", xlabel="Evaluations of f for an example", title=title)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PLAIN)
+    axes.set_ylabel("Root mean squared error\n(times the exact gradient)")
+    shared_legend(figure, ncols=2, handlelength=3)
+    text = f"{title}: root mean squared error by evaluations of f, one curve per estimator."
+    return Figure(figure, text, errors.reset_index())
+
+
 def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.DataFrame:
     """Judge every published ordering in one setting: the ratio of variances or biases, and a verdict.
 
@@ -102,12 +137,13 @@ def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.
     """
     rows = []
     points = [column for column in ("target", "step", "problem", "net") if column in frame]
-    for claim, source, quantity, first, second in ORDERINGS:
-        parts = [frame[frame.estimator == name].set_index(points) for name in (first, second)]
-        smaller, larger = (bias(part) if quantity == "bias" else part.deviation**2 for part in parts)
+    published = statistics.orderings("laboratory")
+    for claim in published.itertuples():
+        parts = [frame[frame.estimator == name].set_index(points) for name in (claim.first, claim.second)]
+        smaller, larger = (bias(part) if claim.quantity == "bias" else part.deviation**2 for part in parts)
         ratio = (smaller.mask(smaller < ROUNDING, 0.0) / larger).dropna()
         if repeat:
-            typical, low, high = _geometric_mean(ratio, ratio.index.get_level_values(repeat), len(ORDERINGS))
+            typical, low, high = _geometric_mean(ratio, ratio.index.get_level_values(repeat), len(published))
         else:
             typical, low, high = ratio.median(), ratio.min(), ratio.max()
         if (low, high) != (0, 0) and low <= 1 + ROUNDING < high:
@@ -115,7 +151,7 @@ def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.
             verdict = statistics.UNDECIDED if repeat else count
         else:
             verdict = statistics.FAILS if low > 1 + ROUNDING else statistics.HOLDS
-        rows.append((claim, source, setting, typical, low, high, verdict))
+        rows.append((claim.claim, claim.source, setting, typical, low, high, verdict))
     return pd.DataFrame(rows, columns=["claim", "source", "where", "ratio", "low", "high", "verdict"])
 
 

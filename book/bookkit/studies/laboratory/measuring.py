@@ -1,7 +1,5 @@
 """One estimator at all points of a setting, against the exact gradient."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -81,12 +79,9 @@ def _integral(p: np.ndarray, planes: int) -> Rule:
 
 
 def moments(g: np.ndarray, weights: np.ndarray, noises: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean [P, E, H] and the summed variance [P, E] of estimates at a rule's nodes.
+    """Return the mean [P, E, H] and the summed variance [P, E] of estimates g [M, P, E, H] at a rule's nodes.
 
-    Args:
-        g: [M, P, E, H].
-        weights: [M, P, E].
-        noises: how many estimates given the same b are averaged; 0 for none.
+    If not 0, `noises` is how many estimates given the same b are averaged.
     """
     mean = np.sum(weights[..., None] * g, 0)
     spread = np.sum(weights[..., None] * (g - mean) ** 2, (0, -1))

@@ -1,7 +1,5 @@
 """Where estimators are measured: one unit, random quadratics, and the post's net with a small layer."""
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Iterator, Sequence
 

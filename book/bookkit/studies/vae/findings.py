@@ -3,19 +3,19 @@
 Nets are one row each, as from `bookkit.studies.vae.runs.frame`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from bookkit import statistics
-from bookkit.figures.style import intervals, styled
+from bookkit.figures.style import LINES, SERIES, Figure, Style, intervals, panels, shared_legend, styled
 from bookkit.paths import TABLES
 from bsn.estimators import ESTIMATORS
 
+POINTS = 10  # of a curve that is drawn
 TAIL = 1000  # steps over which a training bound is the mean
 MEASURES = {"train": "training bound", "test": "test bound"}
 
@@ -47,11 +47,7 @@ def bounds(nets: pd.DataFrame, measure: str, step: int | None = None) -> pd.Data
 
 
 def spreads(nets: pd.DataFrame) -> tuple[float, float]:
-    """Return within how many nats lie the published bounds, and the training bounds of the same estimators.
-
-    Args:
-        nets: of the architecture of the published bounds; an estimator's bound is the mean over its seeds.
-    """
+    """Return within how many nats lie the published bounds, and the same estimators' mean training bounds."""
     known = published().dropna()
     here = bounds(nets, "train").mean()[np.union1d(known["first"], known["second"])]
     return known.first_bound.max() - known.second_bound.min(), here.max() - here.min()
@@ -87,13 +83,41 @@ def show_ranking(table: pd.DataFrame) -> Styler:
     return styled(page, dict.fromkeys(columns, "{:.2f}"))
 
 
-def orderings(nets: pd.DataFrame, step: int | None = None) -> pd.DataFrame:
-    """Judge the published orderings that these nets can be compared with.
+def curves(nets: pd.DataFrame, title: str, reference: str | None = None) -> Figure:
+    """Draw the training bound by step, its mean over seeds, one panel per architecture.
 
-    Args:
-        nets: of equal seeds for all estimators.
-        step: of the training bound, the last by default. At a step that is named the orderings of the test
-            bound are left out, though counted: intervals have one width at all steps.
+    All nets have one length and equal seeds. The bound of an estimator `reference` is subtracted.
+    """
+    architectures, estimators = list(nets.architecture.unique()), list(nets.estimator.unique())
+    figure, axes = panels(architectures, 1, 2.6, 1.1, sharey=False)
+    panel, every = dict(zip(architectures, axes)), nets.every.iloc[0]
+    width = max(1, len(nets.curve.iloc[0]) // POINTS)
+    groups: Any = nets.groupby(["architecture", "estimator"], sort=False).curve
+    means = {names: np.mean(list(seeds), 0) for names, seeds in groups}
+    tables = []
+    for (architecture, name), curve in means.items():
+        bound = curve - means[architecture, reference] if reference else curve
+        bound = bound[: len(bound) // width * width].reshape(-1, width).mean(1)
+        step = width * every * np.arange(1, len(bound) + 1)
+        line, colour = divmod(estimators.index(name), len(SERIES))
+        style: Style = dict(color=SERIES[colour], linestyle=LINES[line % len(LINES)], linewidth=1.8)
+        panel[architecture].plot(step, bound, label=name, **style)
+        columns = {"architecture": architecture, "estimator": name, "step": step, "bound": bound}
+        tables.append(pd.DataFrame(columns))
+    for axis in axes:
+        axis.set_ylabel("Nats" if reference else "Training bound, nats")
+    axes[-1].set_xlabel("Steps")
+    axes[-1].xaxis.set_major_formatter("{x:,.0f}")
+    figure.suptitle(title)
+    shared_legend(figure, ncols=3, handlelength=2.4)
+    return Figure(figure, f"{title}, in nats, one curve per estimator.", pd.concat(tables))
+
+
+def orderings(nets: pd.DataFrame, step: int | None = None) -> pd.DataFrame:
+    """Judge the published orderings that these nets, of equal seeds for all estimators, can be compared with.
+
+    At a `step` that is named the orderings of the test bound are left out, though counted: intervals have one
+    width at all steps.
 
     Returns:
         The rows of `published` with `claim`; `effect`, the mean over seeds of the first's bound minus the

@@ -1,7 +1,5 @@
 """The net and its bound: encoder, Bernoulli latents, decoder, trainable prior."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -34,12 +32,7 @@ class Net(NamedTuple):
 
 
 def initial_net(seed: int, architecture: str, mean: np.ndarray, latents: int = LATENTS) -> Net:
-    """Draw Glorot-uniform weights; the decoder's last bias gives each pixel its mean, all else is zero.
-
-    Args:
-        architecture: a name in `ARCHITECTURES`.
-        mean: of the training images, [D].
-    """
+    """Draw Glorot-uniform weights; the decoder's last bias gives each pixel its `mean` [D], the rest is 0."""
     rng = np.random.default_rng([seed, 0])
     widths = [len(mean), *ARCHITECTURES[architecture], latents]
     encoder, decoder = glorot(rng, widths), glorot(rng, widths[::-1])
@@ -92,10 +85,7 @@ def bound(net: Net, images: np.ndarray, samples: int, seed: int) -> np.ndarray:
     """Estimate each image's bound, [N], in nats: the log of the mean of p(x, b) / q(b | x) over b from q.
 
     With one sample it is an estimate of the ELBO; its expectation grows with their number, towards log p(x).
-
-    Args:
-        images: [N, D] of zeros and ones.
-        seed: of the samples, the same for all nets.
+    Images are [N, D] of zeros and ones; the seed is the same for all nets.
 
     Reference: Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519.
     """

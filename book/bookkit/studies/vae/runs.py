@@ -1,12 +1,9 @@
 """Train nets, several at once, and record of each the curve of its bound and its test bound."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import hashlib
 import json
 import pathlib
-import platform
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from bookkit import data, processes, record
-from bookkit.environment import processor, versions
 from bookkit.progress import training_progress
 from bookkit.settings import Settings
 from bookkit.studies.vae import ESTIMATORS
 from bsn.spec import BATCH_SIZE, RECORD_EVERY
 
+COMPUTED_WITH = ["bsn", "numpy", "tensorflow"]
 VERSION = 1  # raise it when a change gives the same settings other results
 SAMPLES = 100  # of the test bound
 BINARISATION_SEED, TEST_SEED = 20, 21  # the same for all nets
@@ -91,23 +88,6 @@ def key(checksum: str, run: Run) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def row(run: Run, source: data.Data, measures: dict[str, Any]) -> record.Row:
-    """Return a net as the record has it, from its `measure`."""
-    fields = {
-        "key": key(source.checksum, run),
-        "version": VERSION,
-        "data": source.checksum,
-        "dataset": source.name,
-        **run._asdict(),
-        "every": RECORD_EVERY,
-        **measures,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{processor()}, {platform.system()}",
-        "versions": json.dumps(versions(["bsn", "numpy", "tensorflow"])),
-    }
-    return {**fields, "digest": record.digest(fields)}
-
-
 def train(runs: Sequence[Run], source: data.Data, settings: Settings) -> tuple[pd.DataFrame, int]:
     """Train the nets that this build's record lacks, each in a process of one thread.
 
@@ -130,7 +110,8 @@ def train(runs: Sequence[Run], source: data.Data, settings: Settings) -> tuple[p
             tasks = {pool.submit(measure, run, images["train"], images["test"]): run for run in lacking}
             for task in concurrent.futures.as_completed(tasks):
                 run = tasks[task]
-                rows[run] = row(run, source, task.result())
+                fields = {"version": VERSION, **run._asdict(), "every": RECORD_EVERY, **task.result()}
+                rows[run] = record.signed(key(source.checksum, run), source, fields, COMPUTED_WITH)
                 if settings.record:
                     record.write(paths[run], [rows[run]], None)
                 advance(run.steps)
@@ -144,12 +125,9 @@ def read(path: pathlib.Path) -> list[record.Row]:
         InputError: the file is cut short, damaged, edited or another record.
     """
     _, rows = record.read_table(path)
-    for net in rows:
-        if "test_bound" not in net:
-            raise record.refused(path, "is not a record of trained VAEs")
-        if net["digest"] != record.digest(net):
-            raise record.refused(path, f"was changed after it was written (net {net['key']})")
-    return rows
+    if not all("test_bound" in net for net in rows):
+        raise record.refused(path, "is not a record of trained VAEs")
+    return record.unchanged(path, rows)
 
 
 def frame(rows: Sequence[record.Row]) -> pd.DataFrame:

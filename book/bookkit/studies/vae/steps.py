@@ -5,8 +5,6 @@ adds, E[b - p] by log q, is 0 for samples b, and is left out for them, as in Dis
 y has another mean, and there it is added. The decoder and the prior descend f at the same samples.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any, NamedTuple
 
