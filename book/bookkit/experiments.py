@@ -1,14 +1,12 @@
 """Every experiment's settings, and what the records have of them."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from bookkit import record
-from bookkit.paths import EXPERIMENTS, RECORD, ROOT
+from bookkit.paths import EXPERIMENTS, RECORD
 from bsn.errors import InputError
 from bsn.spec import Spec
 
@@ -27,10 +25,7 @@ CSV = [
 
 
 def table() -> pd.DataFrame:
-    """Return one row per setting: `experiment`, `label`, `published` (NaN if there is no number), `SETTINGS`.
-
-    From `book/tables/experiments.csv`: the post's settings, and those that question them.
-    """
+    """Read the post's settings, and those that question them; `published` is NaN if there is no number."""
     return pd.read_csv(EXPERIMENTS, dtype={"experiment": str, "hidden": str})
 
 
@@ -96,31 +91,8 @@ def summary(name: str, rows: Sequence[record.Row]) -> str:
     lines.append(f"core-hours: {frame.seconds.sum() / 3600:.2f}")
     for column in ("dataset", "semantics", "machine", "versions", "date"):
         lines.append(f"{column}: " + "; ".join(map(str, sorted(frame[column].unique()))))
-    counts = nets(rows).groupby(["dataset", "experiment", "label"], sort=False).seed.nunique().reset_index()
-    lines += [
-        f"{row.dataset}  {row.experiment}  {row.label}: {row.seed} seeds" for row in counts.itertuples()
-    ]
-    return "\n".join(lines)
-
-
-def complete(rows: Iterable[record.Row]) -> dict[int, list[record.Row]]:
-    """Return seed -> this build's nets of the experiments on MNIST, for the seeds that every setting has."""
-    by_key = {row["key"]: row for row in rows if row["dataset"] == "mnist"}
-    seeds = {}
-    for seed, data in sorted({(row["seed"], row["data"]) for row in by_key.values()}):
-        keys = [record.key(spec, data) for spec in specs([seed])]
-        if all(key in by_key for key in keys):
-            seeds[seed] = [by_key[key] for key in keys]
-    return seeds
-
-
-def enough(seeds: dict[int, list[record.Row]], purpose: str) -> None:
-    """Raise `InputError` unless `complete` has returned at least `LEAST_SEEDS`."""
-    if len(seeds) < LEAST_SEEDS:
-        raise InputError(
-            f"record: this build's record has every setting of the experiments on MNIST at {len(seeds)} "
-            f"seeds that serve; expected at least {LEAST_SEEDS} to {purpose} (see bsn build --profile full)"
-        )
+    counts = nets(rows).groupby(["dataset", "experiment", "label"], sort=False).seed.agg(seeds="nunique")
+    return "\n".join([*lines, counts.reset_index().to_string(index=False)])
 
 
 def adopt(rows: Iterable[record.Row]) -> str:
@@ -131,11 +103,13 @@ def adopt(rows: Iterable[record.Row]) -> str:
     Raises:
         InputError: too few seeds, or a record that cannot be read or written.
     """
-    if RECORD.exists():
-        record.read(RECORD)  # one that cannot be read is not overwritten
-    seeds = complete(rows)
-    enough(seeds, "adopt")
-    adopted = [row for nets in seeds.values() for row in nets]
-    record.write(RECORD, adopted)
-    path, size = RECORD.relative_to(ROOT), RECORD.stat().st_size / 2**20
-    return f"{len(adopted)} nets, {len(seeds)} seeds per setting, {size:.1f} MiB, in {path}"
+    by_key = {row["key"]: row for row in rows if row["dataset"] == "mnist"}
+    tried = sorted({(row["seed"], row["data"]) for row in by_key.values()})
+    trained = [[record.key(spec, data) for spec in specs([seed])] for seed, data in tried]
+    seeds = [keys for keys in trained if by_key.keys() >= set(keys)]
+    if len(seeds) < LEAST_SEEDS:
+        raise InputError(
+            f"record: this build's record has every setting of the experiments on MNIST at {len(seeds)} "
+            f"seeds; expected at least {LEAST_SEEDS} to adopt (see bsn build --profile full)"
+        )
+    return record.adopt(RECORD, [by_key[key] for keys in seeds for key in keys])

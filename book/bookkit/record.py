@@ -5,8 +5,6 @@ net: its spec, the data's checksum and the version of the training semantics. Th
 of them in one file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 
 from bookkit import environment, files
 from bookkit.data import Data
+from bookkit.paths import ROOT
 from bsn.errors import InputError
 from bsn.spec import Spec
 
@@ -57,27 +56,26 @@ def key(spec: Spec, checksum: str) -> str:
 
 
 def row(spec: Spec, data: Data, points: Iterable[Sequence[Any]], diverged_step: int, seconds: float) -> Row:
-    """Return a net as the record holds it.
+    """Return a net as the record holds it; points are (epochs completed, step, metric, value)."""
+    fields = {**dataclasses.asdict(spec), "hidden": "-".join(map(str, spec.hidden))}
+    fields |= {"diverged_step": int(diverged_step), "seconds": float(seconds)}
+    fields |= dict(zip(("after_epoch", "step", "metric", "value"), map(list, zip(*points))))
+    fields["value"] = [float(value) for value in fields["value"]]
+    return signed(key(spec, data.checksum), data, {"semantics": SEMANTICS, **fields}, COMPUTED_WITH)
 
-    Args:
-        points: [(epochs completed, step, metric, value), ...].
-        diverged_step, seconds: see `bookkit.runs.run`.
-    """
-    fields = {**dataclasses.asdict(spec), "hidden": "-".join(map(str, spec.hidden)), "dataset": data.name}
-    unsigned = {
-        "key": key(spec, data.checksum),
-        "semantics": SEMANTICS,
+
+def signed(key: str, data: Data, fields: Row, packages: Iterable[str]) -> Row:
+    """Return a row with its key, what it came from, `packages` included, and its `digest`."""
+    row = {
+        "key": key,
         "data": data.checksum,
+        "dataset": data.name,
         **fields,
-        "diverged_step": int(diverged_step),
-        "seconds": float(seconds),
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{environment.processor()}, {platform.system()}",
-        "versions": json.dumps(environment.versions(COMPUTED_WITH)),
-        **dict(zip(("after_epoch", "step", "metric", "value"), map(list, zip(*points)))),
+        "versions": json.dumps(environment.versions(packages)),
     }
-    unsigned["value"] = [float(value) for value in unsigned["value"]]
-    return {**unsigned, "digest": digest(unsigned)}
+    return {**row, "digest": digest(row)}
 
 
 def _without_added(fields: Mapping[str, Any]) -> Row:
@@ -111,6 +109,14 @@ def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Sche
         raise InputError(f"record: cannot write {path}: {error.strerror or error}") from None
 
 
+def adopt(path: pathlib.Path, rows: Sequence[Row]) -> str:
+    """Write a record of the book; return what was written. One that cannot be read is not overwritten."""
+    if path.exists():
+        read(path)
+    write(path, rows)
+    return f"{len(rows)} nets, {path.stat().st_size / 2**20:.1f} MiB, in {path.relative_to(ROOT)}"
+
+
 def read(path: pathlib.Path) -> list[Row]:
     """Return the rows of a file, each one checked.
 
@@ -122,12 +128,18 @@ def read(path: pathlib.Path) -> list[Row]:
     expected = [field for field in SCHEMA if written != b"1" or field.name not in ADDED]
     if written not in (b"1", b"2") or not schema.equals(pa.schema(expected)):
         raise refused(path, "is not a record of trained nets in format 1 or 2")
-    rows = [ADDED | row for row in unchecked]
+    rows = unchanged(path, [ADDED | row for row in unchecked])
+    for row in rows:
+        if row["semantics"] > SEMANTICS:
+            raise refused(path, f"comes from training semantics {row['semantics']}, newer than {SEMANTICS}")
+    return rows
+
+
+def unchanged(path: pathlib.Path, rows: list[Row]) -> list[Row]:
+    """Return a file's rows; raise an `InputError` if one does not have its `digest`."""
     for row in rows:
         if row["digest"] != digest(row):
             raise refused(path, f"was changed after it was written (net {row['key']})")
-        if row["semantics"] > SEMANTICS:
-            raise refused(path, f"comes from training semantics {row['semantics']}, newer than {SEMANTICS}")
     return rows
 
 

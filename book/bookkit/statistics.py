@@ -7,10 +7,7 @@ if it straddles the border. The intervals of all claims have a joint coverage of
 *undecided* if a second set of seeds gives another verdict.
 """
 
-from __future__ import annotations
-
 import functools
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from bookkit import experiments, files
-from bookkit.paths import CLAIMS, ROOT, SECOND_SEEDS
+from bookkit import experiments
+from bookkit.paths import CLAIMS, SECOND_SEEDS
 from bsn.errors import InputError
 
 LEVEL = 0.95
@@ -66,14 +63,14 @@ def region_verdict(low: npt.ArrayLike, high: npt.ArrayLike, border_low: float, b
 
 
 def numbers(measures: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Compare the post's numbers with `bookkit.experiments.measures`.
+    """Compare the post's numbers with `bookkit.experiments.measures`: one row per number.
 
-    Returns:
-        One row per number: `experiment`, `label`, `published`, `mean`, `seeds`, `diverged` (how many nets),
-        `low` and `high` (the prediction interval), `verdict`.
+    Its columns: `experiment`, `label`, `published`, `mean`, `seeds`, `diverged` (how many nets), `low` and
+    `high` (the prediction interval), `verdict`.
     """
     rows = []
-    for (experiment, label), nets in _published(measures):
+    published = measures[measures.published.notna()]
+    for (experiment, label), nets in published.groupby(["experiment", "label"], sort=False):
         row = {"experiment": experiment, "label": label, "published": nets.published.iloc[0]}
         row |= {"mean": nets.final.mean(), "seeds": len(nets), "diverged": int(nets.diverged.sum())}
         row["low"], row["high"] = prediction_interval(nets.final, level)
@@ -82,52 +79,20 @@ def numbers(measures: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
 
 
 def claims(measures: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Compare the post's claims, from `claims.csv`, with `bookkit.experiments.measures`.
+    """Compare the post's claims with `bookkit.experiments.measures`: one row per reading of a claim.
 
-    Returns:
-        One row per reading of a claim: the columns of `claims.csv`, its region now from `border_low` to
-        `border_high`; `effect` (mean over seeds), `low` and `high` (its interval, of joint coverage `level`),
-        `seeds`, `verdict`.
+    It has the columns of `claims.csv`, the region from `border_low` to `border_high`; `effect` (mean over
+    seeds), `low` and `high` (its interval, of joint coverage `level`), `seeds`, `verdict`.
     """
-    table, each = _claims(level)
+    table = pd.read_csv(CLAIMS).fillna({"low": -np.inf, "high": np.inf})
+    table = table.rename(columns={"low": "border_low", "high": "border_high"})
     rows = []
-    for claim in table:
+    for claim in table.T.to_dict().values():
         effects = _effects(measures, claim)
-        low, high = mean_interval(effects, each)
+        low, high = mean_interval(effects, 1 - (1 - level) / len(table))
         row = claim | {"effect": effects.mean(), "low": low, "high": high, "seeds": len(effects)}
         rows.append(row | {"verdict": region_verdict(low, high, claim["border_low"], claim["border_high"])})
     return pd.DataFrame(rows)
-
-
-def repeatability(measures: pd.DataFrame, seeds: int, level: float = LEVEL, draws: int = 500) -> float:
-    """Estimate how often two new sets of seeds agree on a verdict, averaged over numbers and claims.
-
-    A bootstrap: `draws` pairs of sets of so many `seeds` are drawn, with replacement, from the seeds of
-    `measures`.
-    """
-    rng, same = np.random.default_rng(seeds), []
-
-    def pair(values: pd.Series) -> np.ndarray:  # [seeds, 2, draws]
-        return rng.choice(values, (2, seeds, draws)).swapaxes(0, 1)
-
-    for _, nets in _published(measures):
-        same.append(np.equal(*number_verdict(nets.published.iloc[0], pair(nets.final), level)))
-    table, each = _claims(level)
-    for claim in table:
-        interval = mean_interval(pair(_effects(measures, claim)), each)
-        same.append(np.equal(*region_verdict(*interval, claim["border_low"], claim["border_high"])))
-    return float(np.mean(same))
-
-
-def _published(measures: pd.DataFrame) -> Any:
-    return measures[measures.published.notna()].groupby(["experiment", "label"], sort=False)
-
-
-def _claims(level: float) -> tuple[list[dict[str, Any]], float]:
-    """The rows of the table of claims, and each interval's level for a joint coverage of `level`."""
-    table = pd.read_csv(CLAIMS).fillna({"low": -np.inf, "high": np.inf})
-    table = table.rename(columns={"low": "border_low", "high": "border_high"})
-    return list(table.T.to_dict().values()), 1 - (1 - level) / len(table)
 
 
 def _effects(measures: pd.DataFrame, claim: dict[str, Any]) -> pd.Series:
@@ -144,41 +109,31 @@ def _effects(measures: pd.DataFrame, claim: dict[str, Any]) -> pd.Series:
 
 @functools.cache
 def book_measures() -> pd.DataFrame:
-    """Return `bookkit.experiments.measures` of the book's record.
-
-    Raises:
-        InputError: there is none, or it cannot be read.
-    """
+    """Return `bookkit.experiments.measures` of the book's record; raise an `InputError` if there is none."""
     rows = experiments.book_rows()
     if not rows:
         raise InputError("verdicts: the book has no record; bsn record --adopt makes one")
     return experiments.measures(rows)
 
 
-def scorecard(level: float = LEVEL, second: pd.DataFrame | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def scorecard(level: float = LEVEL) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `numbers` and `claims` of the book's record with the verdicts of both sets of seeds.
 
     Their columns `record` and `second` are the verdicts of the record's own and of the second set of seeds
-    (`second_seeds` by default) at 95 %; `flips` is whether they differ, and `verdict` is then undecided.
+    (`second_seeds`) at 95 %; `flips` is whether they differ, and `verdict` is then undecided.
     """
     measures = book_measures()
     tables = numbers(measures, level), claims(measures, level)
-    second = second_seeds() if second is None else second
-    verdicts = dict(zip(second.key, second.verdict))
+    verdicts = second_seeds().set_index("key").verdict
     for table, own in zip(tables, (numbers(measures), claims(measures))):
-        for key in _keys(own):
-            if key not in verdicts:
-                raise InputError(
-                    f"verdicts: {SECOND_SEEDS.name} has no {key!r}; bsn record --confirm renews it"
-                )
-        table["record"], table["second"] = own.verdict, [verdicts[key] for key in _keys(own)]
+        table["record"], table["second"] = own.verdict, verdicts[_keys(own)].to_list()
         table["flips"] = table.record != table.second
         table.loc[table.flips, "verdict"] = UNDECIDED
     return tables
 
 
 def second_seeds() -> pd.DataFrame:
-    """Read the outcome of `confirm`: key, mean, low, high, seeds, verdict, first_seed, last_seed."""
+    """Read what other seeds came to: key, mean, low, high, seeds, verdict, first_seed, last_seed."""
     return pd.read_csv(SECOND_SEEDS)
 
 
@@ -190,37 +145,15 @@ def _keys(table: pd.DataFrame) -> list[str]:
     return [form.format_map(row) for row in table.to_dict("records")]
 
 
-def confirm(rows: Iterable[dict[str, Any]]) -> str:
-    """Compare the book's verdicts with those of this build's nets at other seeds, and write the outcome.
-
-    Args:
-        rows: this build's nets, as rows of `bookkit.record`.
+def orderings(study: str) -> pd.DataFrame:
+    """Read which estimator papers put before which: claim, source (a key of references.bib), quantity, ...
 
     Returns:
-        Lines that say how many are the same, and which are not.
-
-    Raises:
-        InputError: too few other seeds, or a record that cannot be read or written.
+        One row per ordering that a study can test, with the names `first` and `second`: of the quantity
+        "accuracy" the first has more, of "deviation" and "bias" less.
     """
-    book_seeds = {row["seed"] for row in experiments.book_rows()}
-    other = {seed: nets for seed, nets in experiments.complete(rows).items() if seed not in book_seeds}
-    experiments.enough(other, "confirm")
-    measures = experiments.measures([row for nets in other.values() for row in nets])
-    columns = ["key", "mean", "low", "high", "seeds", "verdict"]
-    tables = [numbers(measures), claims(measures).rename(columns={"effect": "mean"})]
-    outcome = pd.concat([table.assign(key=_keys(table))[columns] for table in tables])
-    outcome = outcome.assign(first_seed=min(other), last_seed=max(other))
-    both = pd.concat([table.assign(key=_keys(table)) for table in scorecard(second=outcome)])
-    try:
-        with files.replaced(SECOND_SEEDS) as file:
-            outcome.to_csv(file, index=False, float_format="%.6f")
-    except OSError as error:
-        raise InputError(f"verdicts: cannot write {SECOND_SEEDS}: {error.strerror or error}") from None
-    lines = [
-        f"{sum(~both.flips)} of {len(both)} verdicts are the same at the seeds {min(other)} to {max(other)}"
-    ]
-    lines += [f"not the same: {row.key}: {row.second}" for row in both[both.flips].itertuples()]
-    return "\n".join([*lines, f"written to {SECOND_SEEDS.relative_to(ROOT)}"])
+    table = pd.read_csv(CLAIMS.with_name("orderings.csv"))
+    return table[table.study == study]
 
 
 def claim_titles() -> dict[int, str]:

@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
-from scipy.optimize import brentq
 
 from bookkit import experiments, statistics
 from bookkit.statistics import AGREES, DIFFERS, FAILS, HOLDS, UNDECIDED
@@ -146,54 +144,3 @@ def test_a_verdict_that_other_seeds_do_not_confirm_is_undecided(tmp_path, monkey
     monkeypatch.setattr(statistics, "SECOND_SEEDS", tmp_path / "second.csv")
     numbers, _ = statistics.scorecard()
     assert numbers.flips[0] and numbers.verdict[0] == UNDECIDED and numbers.second[0] == second.verdict[0]
-    second.iloc[1:].to_csv(tmp_path / "second.csv", index=False)
-    with pytest.raises(InputError, match="second.csv has no 'number 0: Sigmoid'; bsn record --confirm"):
-        statistics.scorecard()
-
-
-def test_repeatability_of_verdicts_with_known_chances(monkeypatch, tmp_path):
-    """What lies far from every border is always confirmed; what half of all sets decide, half of the time."""
-    seeds = 10
-    normal = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)
-    spread = 0.01 / normal.std()
-
-    def half_the_time(bound):
-        """Distance of the mean from a border so that half of all t statistics exceed the bound."""
-        shift = brentq(lambda shift: stats.nct.cdf(bound, seeds - 1, shift) - 0.5, 0, 60)
-        return shift * 0.01 / np.sqrt(seeds)
-
-    each = 1 - (1 - statistics.LEVEL) / 2  # two claims
-    nets = {
-        ("0", "Far"): 0.5,
-        ("0", "Near"): half_the_time(stats.t.ppf((1 + each) / 2, seeds - 1)),
-        ("0", "Published"): 0.5 + half_the_time(stats.t.ppf(0.975, seeds - 1) * np.sqrt(seeds + 1)),
-    }
-    measures = measured({name: dict(enumerate(normal * spread + mean)) for name, mean in nets.items()})
-    measures.loc[measures.label == "Published", "published"] = 0.5
-    path = tmp_path / "claims.csv"
-    path.write_text("claim,reading,measure,a,b,low,high\n1,,final,0: Far,0,0,\n2,,final,0: Near,0,0,\n")
-    monkeypatch.setattr(statistics, "CLAIMS", path)
-    assert statistics.repeatability(measures, seeds, draws=4000) == pytest.approx(
-        (1 + 0.5 + 0.5) / 3, abs=0.01
-    )
-
-
-def test_confirming_takes_other_seeds_and_keeps_the_outcome(tmp_path, monkeypatch):
-    """The book's own nets under other seeds confirm everything; too few seeds confirm nothing."""
-    rows = experiments.book_rows()
-    by_seed = {
-        seed + 100: [row | {"seed": seed + 100} for row in rows if row["seed"] == seed]
-        for seed in range(1, 11)
-    }
-    monkeypatch.setattr(experiments, "complete", lambda rows: by_seed)
-    monkeypatch.setattr(statistics, "SECOND_SEEDS", tmp_path / "second.csv")
-    monkeypatch.setattr(statistics, "ROOT", tmp_path)
-    lines = statistics.confirm(rows).splitlines()
-    total = 22 + len(CLAIMS)
-    assert lines[0] == f"{total} of {total} verdicts are the same at the seeds 101 to 110"
-    assert len(lines) == 2 and not pd.concat(statistics.scorecard()).flips.any()
-    before = (tmp_path / "second.csv").read_bytes()
-    monkeypatch.setattr(experiments, "complete", lambda rows: {101: by_seed[101]})
-    with pytest.raises(InputError, match="at 1 seeds that serve; expected at least 10 to confirm"):
-        statistics.confirm(rows)
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]

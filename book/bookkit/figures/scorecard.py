@@ -1,7 +1,5 @@
 """The post's numbers and claims with their verdicts."""
 
-from __future__ import annotations
-
 import textwrap
 
 import matplotlib.figure
@@ -9,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bookkit import chapter, statistics
-from bookkit.figures.style import BELOW, INK, MUTED, PUBLISHED, SERIES, Figure, name_rows, subplots
+from bookkit import statistics
+from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, name_rows, subplots
 
 # colour and sign of a verdict: nothing is said by colour alone
 GOOD, OPEN, BAD = (SERIES[0], "o"), (SERIES[6], "s"), (SERIES[3], "X")
@@ -20,13 +18,7 @@ SIGNS = ((GOOD, "agrees, holds"), (OPEN, "undecided"), (BAD, "differs, does not 
 
 
 def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, str]) -> Figure:
-    """Draw one mark per published number and one per reading of each claim: the figure to share.
-
-    Args:
-        numbers: from `bookkit.statistics.scorecard`.
-        claims: from there too.
-        titles: claim's number -> what it says.
-    """
+    """Draw one mark per published number and one per reading of each claim, by `statistics.scorecard`."""
     texts = {claim: textwrap.fill(f"{claim}. {title}", 47).split("\n") for claim, title in titles.items()}
     height = sum(len(lines) + 0.45 for lines in texts.values()) + 4.6
     figure, axes = subplots(height=0.175 * height)
@@ -53,11 +45,7 @@ def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, s
 
 
 def numbers(numbers: pd.DataFrame, level: float) -> Figure:
-    """Draw the published numbers as diamonds, and where runs fall as bars.
-
-    Args:
-        numbers: from `bookkit.statistics.scorecard`, at the probability `level`.
-    """
+    """Draw the published numbers as diamonds, and where runs fall, with the probability `level`, as bars."""
     figure, axes = subplots(height=0.24 * len(numbers) + 1.2)
     rows, mean = np.arange(len(numbers)), numbers["mean"]
     _bars(axes, numbers.low - mean, numbers.high - mean, rows, numbers.verdict)
@@ -72,11 +60,7 @@ def numbers(numbers: pd.DataFrame, level: float) -> Figure:
 
 
 def claims(claims: pd.DataFrame) -> Figure:
-    """Draw every reading's effect and its interval, with the border of what is claimed.
-
-    Args:
-        claims: from `bookkit.statistics.scorecard`.
-    """
+    """Draw every reading's effect and its interval, with the border of what is claimed."""
     readings = [textwrap.fill(f"{claim}. {text}", 62) for claim, text in zip(claims.claim, claims.reading)]
     lines = np.array([text.count("\n") + 2.1 for text in readings])
     rows = np.cumsum(lines) - 0.45
@@ -94,20 +78,6 @@ def claims(claims: pd.DataFrame) -> Figure:
     figure.suptitle("Bar: the effect's interval; tick: the border of the claim")
     _legend(figure)
     return Figure(figure, "Each reading's effect with its interval, and the border of the claim.", claims)
-
-
-def published_numbers() -> Figure:
-    """Draw every final number of the post, by experiment."""
-    numbers = chapter.published_numbers()
-    figure, axes = subplots(height=0.24 * len(numbers) + 0.8)
-    colours = [SERIES[int(name[0])] for name in numbers.experiment]
-    axes.hlines(range(len(numbers)), 0, numbers.published, color=MUTED, linewidth=0.8)
-    axes.scatter(numbers.published, range(len(numbers)), c=colours, s=40, zorder=3)
-    name_rows(axes, list(numbers.experiment + "  " + numbers.label), downwards=True)
-    axes.set(xlim=(0, 1.02), xlabel="Published accuracy after the last epoch")
-    axes.grid(axis="y", visible=False)
-    text = f"The post's {len(numbers)} final accuracies, by experiment."
-    return Figure(figure, text, numbers[["experiment", "label", "published"]])
 
 
 def _mark(axes: Axes, x: np.ndarray, y: np.ndarray, verdicts: pd.Series) -> None:

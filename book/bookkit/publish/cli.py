@@ -1,7 +1,5 @@
 """The `bsn` command: arguments in, one clear line out when something is wrong."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json
@@ -69,7 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--csv", action="store_true", help="one row per net and experiment, as CSV")
     studies, words = ("experiments", "ranking"), "make this build's nets of that study the book's record"
     add("--adopt", nargs="?", const="experiments", choices=studies, help=words)
-    add("--confirm", action="store_true", help="compare the book's verdicts with this build's other seeds")
     record.set_defaults(function=_record)
 
     diff = commands.add_parser("diff", help="which numbers and verdicts moved between two builds")
@@ -89,15 +86,13 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from bookkit import experiments, record, statistics
+    from bookkit import experiments, record
     from bookkit.studies import ranking
 
-    build, folder = options.build or options.adopt or options.confirm, Settings.from_environment().record
+    build, folder = options.build or options.adopt, Settings.from_environment().record
     rows = experiments.book_rows() if not build else record.read_all(folder) if folder else []
     if options.adopt:
         print({"experiments": experiments, "ranking": ranking}[options.adopt].adopt(rows))
-    elif options.confirm:
-        print(statistics.confirm(rows))
     elif options.csv:
         print(experiments.nets(rows).to_csv(index=False, float_format="%.6g"), end="")
     else:
@@ -117,9 +112,9 @@ def _bench(options: argparse.Namespace) -> int:
     for name in ("rounds", "steps"):
         check(name, getattr(options, name), where="--")
     settings = _settings(options)
-    from bookkit.bench import report, scaling
+    from bookkit.bench import contest, scaling
 
-    benchmark = scaling if options.workers else report
+    benchmark = scaling if options.workers else contest
     measured = benchmark.measure(options.dataset, options.rounds, options.steps, settings)
     print(json.dumps(measured, indent=1) if options.json else benchmark.table(measured))
     return 0
