@@ -1,12 +1,15 @@
 """Shared by all tests: where MNIST is, and one smoke build of the whole book."""
 
+import hashlib
 import os
 import pathlib
+import pickle
 import re
 import shutil
 import subprocess
 import sys
 
+import filelock
 import hypothesis
 import numpy as np
 import pytest
@@ -80,25 +83,40 @@ def run_bsn(*arguments, cwd=ROOT, **environment):
     )  # fmt: skip
 
 
+def digests(folder):
+    """Return file -> digest: pytest would take minutes to show how whole pages differ."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path: hashlib.md5(path.read_bytes()).hexdigest() for path in paths}
+
+
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    """A copy of what git would commit, so that a build here leaves the working tree alone."""
-    target = tmp_path_factory.mktemp("checkout")
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, files.split("\0")):
-        if (ROOT / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target / name)
+    """A copy of what git would commit, which tests read: those that build in it copy it.
+
+    It is one for all processes of the run, as are `smoke`'s results.
+    """
+    base = tmp_path_factory.getbasetemp()
+    target = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "checkout"
+    with filelock.FileLock(f"{target}.lock"):
+        if not target.exists():
+            listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+            files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+            for name in filter(None, files.split("\0")):
+                if (ROOT / name).exists():
+                    (target / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(ROOT / name, target / name)
     return target
 
 
 @pytest.fixture(scope="session")
 def smoke(checkout):
     """The book in the smoke profile: (the finished command, the folder it ran in)."""
-    return run_bsn(
-        "build", "--profile", "smoke", cwd=checkout, PYTHONPATH=f"{checkout}:{checkout / 'book'}"
-    ), checkout
+    path, finished = f"{checkout}:{checkout / 'book'}", pathlib.Path(f"{checkout}.finished")
+    with filelock.FileLock(f"{finished}.lock"):
+        if not finished.exists():
+            ran = run_bsn("build", "--profile", "smoke", cwd=checkout, PYTHONPATH=path)
+            finished.write_bytes(pickle.dumps(ran))
+    return pickle.loads(finished.read_bytes()), checkout
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +158,8 @@ def open_page(browser):
         page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(url)
-        page.evaluate("document.fonts.ready.then(() => new Promise(done => setTimeout(done)))")
+        if options.get("java_script_enabled", True):  # without it a promise is never kept
+            page.evaluate("document.fonts.ready.then(() => new Promise(done => setTimeout(done)))")
         return page
 
     yield open_page

@@ -1,6 +1,7 @@
 """The split, the original order, and messages about wrong files."""
 
 import gzip
+import os
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ def test_digits_are_split_without_overlap():
     assert all(0 <= images.min() and images.max() <= 1 for images, _ in digits.parts.values())
 
 
-@pytest.mark.parametrize("damage", ["cut", "edited", "other", "longer", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "edited", "other", "longer", "missing", "a folder", "a pipe"])
 @pytest.mark.parametrize("name", data.FILES)
 def test_a_wrong_file_is_named(mnist_dir, tmp_path, name, damage):
     victim = tmp_path / data.FILES[name]
@@ -51,7 +52,11 @@ def test_a_wrong_file_is_named(mnist_dir, tmp_path, name, damage):
         content = gzip.compress(gzip.decompress(content) + b"x", 1)
     elif damage == "edited":
         content = content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
-    if damage != "missing":
+    if damage == "a folder":
+        victim.mkdir()
+    elif damage == "a pipe":
+        os.mkfifo(victim)
+    elif damage != "missing":
         victim.write_bytes(content[:1000] if damage == "cut" else content)
     for dataset in ("mnist", "auto"):  # a folder that is given is never passed over
         with pytest.raises(InputError) as raised:

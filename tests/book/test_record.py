@@ -2,8 +2,11 @@
 
 import json
 import multiprocessing
+import os
+import pickle
 
 import golden
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import run_bsn
@@ -69,56 +72,83 @@ def test_what_determines_a_net_is_in_its_name(monkeypatch):
     assert len(names) == 5
 
 
-def damaged_files(path):
-    """name -> how to spoil a record's file."""
-    whole = path.read_bytes()
+def damages(path, trap):
+    """What the refusal says -> ways to spoil a record's file."""
+    whole, [row] = path.read_bytes(), record.read(path)
 
-    def edited():
-        [row] = record.read(path)
-        row["value"][-1] = 0.99
-        record.write(str(path), [row])
+    def flipped(place, count=1):
+        end = place + count
+        return lambda: path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) * count + whole[end:])
+
+    def replaced(**fields):  # and signed again, unless the digest is among them
+        changed = row | fields
+        changed = changed if "digest" in fields else changed | {"digest": record.digest(changed)}
+        return lambda: record.write(path, [changed])
 
     def newer_format():
         table = pq.read_table(path)
         pq.write_table(table.replace_schema_metadata({"bsn_format": "3"}), path)
 
-    def replaced(**fields):
-        row = record.read(path)[0] | fields
-        record.write(str(path), [row | {"digest": record.digest(row)}])
-
+    cut = [lambda end=end: path.write_bytes(whole[:end]) for end in (0, 9, len(whole) // 2, -9)]
+    foreign = [lambda: path.write_text("nothing of the kind"), lambda: path.write_bytes(pickle.dumps(trap))]
     return {
-        "cut short": lambda: path.write_bytes(whole[: len(whole) // 2]),
-        "damaged": lambda: path.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) * 40 + whole[90:]),
-        "changed": edited,
-        "format": newer_format,
-        "semantics": lambda: replaced(semantics=2),
-        "another net": lambda: replaced(seed=2, key="0" * 32),
-    }
+        "is cut short or damaged": [*cut, *foreign, flipped(-6)],
+        "record: ": [flipped(50, 40), flipped(700)],
+        "was changed after it was written": [
+            replaced(value=[0.5] * len(row["value"]), digest=row["digest"]), replaced(digest=None),
+            replaced(**dict.fromkeys(row)), replaced(value=[], digest=row["digest"]),
+        ],
+        "is not a record of trained nets in format 1 or 2": [
+            newer_format, lambda: pq.write_table(pa.table({"key": ["a"]}), path),
+        ],
+        "training semantics 2, newer than 1": [replaced(semantics=2)],
+        "holds another net than its name says": [
+            replaced(seed=2, key="0" * 32), lambda: pq.write_table(record.SCHEMA.empty_table(), path),
+        ],
+    }  # fmt: skip
 
 
-SAYS = {
-    "cut short": "is cut short or damaged",
-    "damaged": "record: ",
-    "changed": "was changed after it was written",
-    "format": "is not a record of trained nets in format 1 or 2",
-    "semantics": "training semantics 2, newer than 1",
-    "another net": "holds another net than its name says",
-}
+class Trap:
+    """Pickled: it makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("damage", SAYS)
 @pytest.mark.parametrize("fresh", [False, True])
-def test_a_damaged_record_is_refused_and_left_as_it_is(folder, damage, fresh):
+def test_a_damaged_record_is_refused_and_left_as_it_is(folder, fresh):
     run(folder, [short()])
     [path] = folder.iterdir()
-    damaged_files(path)[damage]()
-    spoilt = path.read_bytes()
-    with pytest.raises(InputError) as raised:
-        run(folder, [short()], fresh=fresh)
-    message = str(raised.value)
-    assert SAYS[damage] in message
-    assert "\n" not in message and str(path) in message and "move it away" in message
-    assert path.read_bytes() == spoilt and list(folder.iterdir()) == [path]
+    whole, trap = path.read_bytes(), folder / "trap"
+    for says, ways in damages(path, Trap(trap)).items():
+        for spoil in ways:
+            path.write_bytes(whole)
+            spoil()
+            spoilt = path.read_bytes()
+            with pytest.raises(InputError) as raised:
+                run(folder, [short()], fresh=fresh)
+            message = str(raised.value)
+            assert says in message and str(path) in message and "move it away" in message
+            assert path.read_bytes() == spoilt and list(folder.iterdir()) == [path]
+
+
+def test_any_flipped_byte_of_a_record_is_refused_or_changes_nothing(folder):
+    [net] = runs.train([short()], DIGITS, Settings(record=None))
+    record.add(folder, net)
+    [path] = folder.iterdir()
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 41):
+        content = bytearray(whole)
+        content[place] ^= 1 + place % 255
+        path.write_bytes(content)
+        try:
+            assert record.look_up(folder, [net["key"]]) == {net["key"]: net}
+        except InputError:
+            refused += 1
+    assert refused > 50
 
 
 def test_a_net_of_the_first_format_is_still_found(folder):

@@ -1,21 +1,13 @@
 """What a user sets for all chapters: read from the environment, and handed on."""
 
 import dask
-import pytest
 
 from bookkit.settings import Settings
-from bsn import InputError
 
 
 def test_another_process_reads_the_same_settings(tmp_path):
     given = Settings(mnist_dir=tmp_path, record=None, fresh=True, scheduler="tcp://192.0.2.1:8786", threads=3)
     assert Settings.from_environment(given.environment()) == given
-
-
-@pytest.mark.parametrize("threads", ["none", "0", "-1", "99999", ""])
-def test_threads_that_are_no_number(threads):
-    with pytest.raises(InputError, match=f"BSN_THREADS is '{threads}'; expected a whole number from 1"):
-        Settings.from_environment({"BSN_THREADS": threads})
 
 
 def test_which_scheduler():

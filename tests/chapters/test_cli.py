@@ -26,21 +26,19 @@ def test_help_imports_nothing_heavy():
         ("build --chapter experiment_9", "no chapter 'experiment_9'; expected introduction"),
         ("build -p epochs", "-p"),
         ("build --chapter experiment_2 -p epoch 2", "parameter 'epoch' for -p; expected epochs, hidden"),
-        (
-            "build --chapter experiment_2 -p epochs 0",
-            "epochs is 0; expected a whole number from 1 to 1000000",
-        ),
+        ("build --chapter experiment_2 -p epochs 0", "epochs is 0; expected a whole number from 1 to 1000"),
         ("build --chapter experiment_2 -p epochs [2", "not YAML; expected a whole number"),
         ("build --chapter experiment_2 -p seeds []", "seeds is []"),
         ("build --chapter experiment_2 -p learning_rates [-0.1]", "learning_rates is [-0.1]"),
         ("build --chapter experiment_2 -p learning_rates ~", "learning_rates is None"),
-        (
-            "build --chapter experiment_1 -p hidden [0]",
-            "hidden is [0]; expected a list of 1 to 8 values",
-        ),
+        ("build --chapter experiment_1 -p hidden [0]", "hidden is [0]; expected a list of 1 to 8 values"),
         ("build -p dataset mnist", "use --dataset"),
         ("build --dataset nowhere.npz", "no file nowhere.npz"),
         ("build --mnist-dir /nonexistent", "/nonexistent"),
+        ("bench --rounds 0", "--rounds is 0; expected a whole number from 1"),
+        ("bench --steps 250", "--steps is 250; expected a multiple of 100 from 200"),
+        ("bench --steps many", "invalid int value"),
+        ("bench --mnist-dir /nonexistent --dataset mnist", "/nonexistent"),
     ],
 )
 def test_mistakes(arguments, says, capsys, monkeypatch, tmp_path):

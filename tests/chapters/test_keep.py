@@ -1,6 +1,5 @@
 """Nothing is lost, half-written or left behind: kills, full disks, Ctrl-C, two builds at once."""
 
-import hashlib
 import os
 import random
 import resource
@@ -16,6 +15,7 @@ import nbformat
 import numpy as np
 import psutil
 import pytest
+from conftest import digests
 
 from bookkit import files, record
 
@@ -29,7 +29,7 @@ MARK = "BSN_TEST_KEEP"  # of the environment of all processes that a test starts
 def built(checkout, tmp_path_factory):
     """A copy of the checkout with a smoke build of two chapters; each test leaves it usable for the next."""
     copy = tmp_path_factory.mktemp("keep") / "copy"
-    shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build"))
+    shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     rng = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", 300), ("validation", 60), ("test", 60)):
@@ -67,12 +67,6 @@ def alive(copy):
 def wait_until_none_is_left(copy):
     while alive(copy):  # pytest's caller gives up, not a clock: a busy machine takes its time
         time.sleep(0.1)
-
-
-def digests(folder):
-    """Return file -> digest: pytest would take minutes to show how whole pages differ."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {path: hashlib.md5(path.read_bytes()).hexdigest() for path in paths}
 
 
 def results(copy):

@@ -169,8 +169,7 @@ def test_screen_readers_are_told_once_things_are_quiet(visit):
     expect(live).to_have_text(page.inner_text("#pg-verdict"))
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width, theme", [(1280, "light"), (390, "dark")])
 @pytest.mark.parametrize("hash", ["", "#e=concrete", "#e=reinforce&a=1"])
 def test_axe(visit, theme, width, hash):
     page = visit(hash, theme, width)
@@ -240,11 +239,7 @@ def test_the_built_page(smoke, visit):
     url = (site / "playground.html").as_uri()
     loading = [path.name for path in site.glob("*.html") if "playground.js" in path.read_text()]
     assert loading == ["playground.html"]
-    for theme in ("light", "dark"):
-        for width in (1280, 390):
-            page = visit("#a=1&e=concrete", theme, width, url)
-            assert page.input_value("#pg-e") == "concrete" and page.locator("#playground svg").count() == 3
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert not barriers(page, "#playground")
+    page = visit("#a=1&e=concrete", url=url)
+    assert page.input_value("#pg-e") == "concrete" and page.locator("#playground svg").count() == 3
     text = json.dumps(page.inner_text("article"))
     assert "[?]" not in text and "Williams" in text

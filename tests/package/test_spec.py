@@ -7,8 +7,6 @@ from bsn import InputError, Spec
 from bsn.estimators import ESTIMATORS
 
 GOOD = dict(estimator="sigmoid-adjusted", learning_rate=0.3)
-
-
 REFUSED = {
     "estimator": ["straight-thru", None, ["sigmoid"]],
     "learning_rate": [-0.1, 0, float("nan"), float("inf"), "0.1", True],
