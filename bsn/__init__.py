@@ -4,8 +4,6 @@
 >>> from bsn.estimators import sigmoid_adjusted  # one estimator as a plain function
 """
 
-from __future__ import annotations
-
 import importlib
 import typing
 

@@ -4,8 +4,6 @@ Since 2.19 its C++ libraries write a few lines to file descriptor 2 at import wh
 says (tensorflow/tensorflow issue 100442), and a notebook would store them. Python exceptions are unaffected.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """The exception for a user's mistake."""
 
-from __future__ import annotations
-
 import reprlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A Keras layer over the samplers, the estimators whose gradient flows back through the sample."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from bsn.backend import Tensor, keras, tf

@@ -1,7 +1,5 @@
 """What identifies one trained net."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import numbers

@@ -1,7 +1,5 @@
 """What a chapter does with its settings: train them, and compare the outcome with the post and the record."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,10 +17,7 @@ SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "datase
 
 
 def checked(namespace: dict[str, Any]) -> dict[str, Any]:
-    """Check a chapter's parameters, and return those that all its nets share, for `train`.
-
-    Args:
-        namespace: the chapter's `globals()`, right after its parameters cell.
+    """Check a chapter's parameters, in its `globals()`; return those that all its nets share, for `train`.
 
     Raises:
         InputError: a value that its rule in `bookkit.parameters` does not allow.
@@ -41,15 +36,9 @@ def load(dataset: str = "auto") -> data.Data:
 def train(
     settings: Mapping[str, dict[str, Any]], seeds: Sequence[int], dataset: str = "auto", **common: Any
 ) -> pd.DataFrame:
-    """Return the curves of every setting at every seed, trained unless this build's record has them.
+    """Return the curves of every setting at every seed, as `bookkit.runs.run`, with a column `label`.
 
-    Args:
-        settings: label -> the fields of `bsn.Spec` in which it differs.
-        dataset: as for `bookkit.data.load`.
-        common: fields that all settings share.
-
-    Returns:
-        The curves of `bookkit.runs.run`, with a column `label`.
+    A setting has a label and the fields of `bsn.Spec` in which it differs; `common` are those that all share.
     """
     specs = [
         (label, Spec(**{**common, **fields, "seed": seed}))

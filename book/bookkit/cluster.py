@@ -15,7 +15,6 @@ import functools
 import logging
 import pickle
 import sys
-import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -39,7 +38,6 @@ CONNECT_SECONDS = 10
 
 # as imported, not as edited since
 _SOURCE = environment.source_digest([*jit.SOURCES, jit.SOURCES[0].with_name("curves.py")])
-_unpacking = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -97,30 +95,22 @@ def _greet(address: str) -> None:
 
 @contextlib.contextmanager
 def submitter(address: str, data: Data) -> Iterator[tuple[Submit, int]]:
-    """Yield a function that submits a batch of nets to the workers, and how many threads they have.
-
-    Raises:
-        InputError: see `connect`.
-    """
+    """Yield a function that submits a batch of nets to the workers, and how many threads they have."""
     with connect(address) as client:
         client.wait_for_workers(1)
         # The data are the result of a task with a name of their own: Dask brings them to each worker that
         # needs them, once, and computes them again if a lost worker had the only copy
         with warnings.catch_warnings(action="ignore"):  # Dask advises against so large a task
-            packed = client.submit(bytes, _packed(data), key=f"bsn-data-{data.checksum}-{data.name}")
+            unpacked = client.submit(_unpack, _packed(data), key=f"bsn-data-{data.checksum}-{data.name}")
         pool = client.get_executor(pure=False)
         yield (
-            lambda batch: pool.submit(_work, batch, packed, expected=fingerprint()),
+            lambda batch: pool.submit(_work, batch, unpacked, expected=fingerprint()),
             sum(client.nthreads().values()),
         )
 
 
 def announce(address: str) -> None:
-    """Say in a line on stderr where the training will be.
-
-    Raises:
-        InputError: see `connect`.
-    """
+    """Say in a line on stderr where the training will be; see `connect` for what goes wrong."""
     with connect(address) as client:
         threads = client.nthreads().values()
     workers = f"{len(threads)} workers ({sum(threads)} threads)" if threads else "workers, none there yet,"
@@ -164,12 +154,11 @@ def _packed(data: Data) -> bytes:
     return zlib.compress(pickle.dumps(data, protocol=5), level=1)
 
 
-@functools.lru_cache(maxsize=2)
-def _unpacked(packed: bytes) -> Data:
+def _unpack(packed: bytes) -> Data:
     return pickle.loads(zlib.decompress(packed))
 
 
-def _work(specs: list[Spec], packed: bytes, expected: dict[str, str]) -> list[record.Row]:
+def _work(specs: list[Spec], data: Data, expected: dict[str, str]) -> list[record.Row]:
     """Train a batch in one thread of a worker."""
     import distributed
     from distributed.worker import thread_state
@@ -177,8 +166,6 @@ def _work(specs: list[Spec], packed: bytes, expected: dict[str, str]) -> list[re
     worker, key = distributed.get_worker(), thread_state.key
     _compare(fingerprint(), f"scheduler: worker {worker.address}", expected)
     threadpoolctl.threadpool_limits(1, "blas")  # for good: restored, it would disturb the other threads
-    with _unpacking:
-        data = _unpacked(packed)
 
     def advance(steps: int) -> None:
         task = worker.state.tasks.get(key)  # nobody waits for it any more: the driver stopped, or the worker

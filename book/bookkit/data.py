@@ -1,7 +1,5 @@
 """MNIST in the split of the post, scikit-learn's digits, or arrays of the user's own."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

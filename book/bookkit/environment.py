@@ -1,7 +1,5 @@
 """What a result came from: machine, versions and sources."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import pathlib

@@ -1,7 +1,5 @@
 """Which values a chapter's parameters and the command's options may take."""
 
-from __future__ import annotations
-
 import json
 import types
 from collections.abc import Callable, Sequence

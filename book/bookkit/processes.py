@@ -1,7 +1,5 @@
 """Child processes that end when their parent ends, however that ends."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import contextlib
 import multiprocessing

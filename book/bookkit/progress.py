@@ -1,7 +1,5 @@
 """How far a training is, on a terminal or in a notebook, and what it cost."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Training many nets at once: `run(specs, data, settings)`."""
 
-from __future__ import annotations
-
 import collections
 import concurrent.futures
 import contextlib
@@ -111,10 +109,7 @@ def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[
         with lock:
             show(steps)
 
-    with (
-        threadpoolctl.threadpool_limits(1, "blas"),
-        concurrent.futures.ThreadPoolExecutor(count) as pool,
-    ):
+    with threadpoolctl.threadpool_limits(1, "blas"), concurrent.futures.ThreadPoolExecutor(count) as pool:
         try:
             yield lambda batch: pool.submit(train_together, batch, data, advance)
         except BaseException:  # Ctrl-C too: the threads notice at their next record
@@ -146,12 +141,6 @@ def final_accuracies(curves: pd.DataFrame) -> pd.DataFrame:
 
 def _batch_key(spec: Spec) -> Spec:
     """Return what nets trained side by side have in common."""
-    return dataclasses.replace(
-        spec,
-        learning_rate=1.0,
-        slope_rate=1.0,
-        slope_in_training=False,
-        slope_in_evaluation=True,
-        train_mode="stochastic",
-        eval_mode="stochastic",
-    )
+    plain = Spec(estimator=spec.estimator, learning_rate=1.0)
+    differ = "learning_rate slope_rate slope_in_training slope_in_evaluation train_mode eval_mode".split()
+    return dataclasses.replace(spec, **{name: getattr(plain, name) for name in differ})

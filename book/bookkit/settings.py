@@ -50,13 +50,7 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """The variables from which another process reads the same settings."""
-        return {
-            "BSN_MNIST_DIR": str(self.mnist_dir or ""),
-            "BSN_RECORD": str(self.record or ""),
-            "BSN_FRESH": "1" if self.fresh else "",
-            "BSN_SCHEDULER": self.scheduler or "",
-            "BSN_THREADS": str(self.threads),
-        }
+        return {f"BSN_{name.upper()}": str(value or "") for name, value in vars(self).items()}
 
 
 def _scheduler(given: str | None) -> str | None:

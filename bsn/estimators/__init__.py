@@ -26,8 +26,6 @@ in its family's file, enter it there with `register`, and add its name to that f
 """
 
 # ruff: noqa: F403, I001 (each family exports its `__all__`; the order of the families is that of ESTIMATORS)
-from __future__ import annotations
-
 from typing import Any
 
 from bsn.backend import Loss, Tensor, tf

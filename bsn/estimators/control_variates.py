@@ -3,8 +3,6 @@
 All are unbiased whatever the control variate, which decides the variance alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from bsn.backend import Loss, Scalar, Tensor, tf

@@ -4,8 +4,6 @@ Each is a Bernoulli sample, and they differ as often as they can. DisARM is the 
 given b and b~, so its variance is at most ARM's.
 """
 
-from __future__ import annotations
-
 from bsn.backend import Loss, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample

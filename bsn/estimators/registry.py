@@ -4,8 +4,6 @@ It is the only list of their names. Each estimator enters itself where it is def
 `register`; reading the registry does not import TensorFlow.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

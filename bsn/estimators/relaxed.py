@@ -5,8 +5,6 @@ goes to 0; the derivative dy/da = s y (1 - y) / t then becomes rare and large. A
 `bsn.estimators`) and evaluate f once. The temperature of 1/2 is no recommendation.
 """
 
-from __future__ import annotations
-
 from bsn.backend import Scalar, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import conditional_logistic, logistic, sample

@@ -4,8 +4,6 @@ All take the same uniform noise u, so that estimators can be compared at the sam
 is b = 1[z > 0] for z = a - logit(u).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from bsn.backend import Scalar, Tensor, tf

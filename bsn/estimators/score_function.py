@@ -4,8 +4,6 @@ None needs f to be differentiable. A baseline c that does not depend on b leaves
 (b - p) (f(b) - c) unchanged, and can take away much of the variance.
 """
 
-from __future__ import annotations
-
 from bsn.backend import Loss, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample

@@ -1,7 +1,5 @@
 """Learning curves of nets that train side by side in one thread."""
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -28,13 +26,9 @@ def load_part(data: Data, part: str) -> network.Examples:
 
 
 def train_together(specs: Sequence[Spec], data: Data, advance: Callable[[int], None]) -> list[record.Row]:
-    """Train nets of one batch key, side by side, in this thread.
+    """Train nets of one batch key, side by side, in this thread; return a `bookkit.record.row` for each.
 
-    Args:
-        advance: called with each number of net-steps just done; what it raises ends the training.
-
-    Returns:
-        A `bookkit.record.row` for each.
+    `advance` is called with each number of net-steps just done; what it raises ends the training.
     """
     started = time.perf_counter()
     points, diverged = _learning_curves(specs, data, advance)

@@ -1,7 +1,5 @@
 """How the training is compiled: by Numba, once on a machine."""
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Callable
 from typing import Any

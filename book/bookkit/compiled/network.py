@@ -6,8 +6,6 @@ matrix. All here is compiled by Numba, with gradients by hand; the tests compare
 widths of the hidden layers H (their sum: S), classes C. A net does not depend on the others.
 """
 
-from __future__ import annotations
-
 import math
 import typing
 from collections.abc import Sequence
@@ -64,6 +62,14 @@ class Examples(typing.NamedTuple):
 
     images: Sparse
     labels: np.ndarray
+
+
+class Batch(typing.NamedTuple):
+    """What a mini-batch's passes share: noise [B, S], labels [B], and `Options.stable`."""
+
+    u: np.ndarray
+    labels: np.ndarray
+    stable: bool
 
 
 def glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -124,10 +130,7 @@ def forward(products: np.ndarray, low: int, net: Parameters, u: np.ndarray, unit
         products: [B, R * H], the images times the first weights; this net's begin at column `low`.
         net: its `layers`; u: noise [B, S].
     """
-    p = out.p[0]
-    for i in range(len(p)):
-        for j in range(p.shape[1]):
-            p[i, j] = products[i, low + j]
+    out.p[0][:] = products[:, low : low + out.p[0].shape[1]]
     fire(unit, net[0][1], u, 0, out)
     rest(0, net, u, unit, out)
 
@@ -139,11 +142,9 @@ def rest(layer: int, net: Parameters, u: np.ndarray, unit: Unit, out: Pass) -> N
         weights, biases = net[above]
         np.dot(out.h[above - 1], weights, out.p[above])
         fire(unit, biases, u, above, out)
-    weights, biases = net[-1]
-    np.dot(out.h[-1], weights, out.z)
-    for i in range(len(out.z)):
-        for k in range(len(biases)):
-            out.z[i, k] += biases[k]
+    (weights, biases), z = net[-1], out.z
+    np.dot(out.h[-1], weights, z)
+    z += biases
 
 
 @compiled
@@ -194,15 +195,15 @@ def loss_and_gradient(
 
 
 @compiled
-def losses_and_gradients(out: Pass, labels: np.ndarray, stable: bool) -> int:
+def losses_and_gradients(out: Pass, batch: Batch) -> int:
     """Fill out.losses and out.through[-1] from out.z; return how many predictions are right.
 
     NaN predicts class 0, as in TensorFlow.
     """
     right, q = 0, np.empty_like(out.z[0])
-    for i in range(len(labels)):
-        out.losses[i] = loss_and_gradient(out.z[i], q, labels[i], stable, out.through[-1][i])
-        right += np.argmax(q) == labels[i]
+    for i, label in enumerate(batch.labels):
+        out.losses[i] = loss_and_gradient(out.z[i], q, label, batch.stable, out.through[-1][i])
+        right += np.argmax(q) == label
     return right
 
 

@@ -6,8 +6,6 @@ result does not depend on the other columns, to the last bit. Images are kept by
 product; a mini-batch is transposed for the gradient.
 """
 
-from __future__ import annotations
-
 import typing
 
 import numpy as np

@@ -5,49 +5,20 @@ estimate is one given the layers below it, with the pass above as loss, whose no
 samples that are compared. The last layer learns from the sample. Shapes as in `bookkit.compiled.network`.
 """
 
-from __future__ import annotations
-
-import math
-
 import numpy as np
 
+from bookkit.compiled import network, units
 from bookkit.compiled.jit import compiled
-from bookkit.compiled.network import (
-    Examples,
-    Nets,
-    Options,
-    Parameters,
-    forward,
-    layers,
-    loss_and_gradient,
-    losses_and_gradients,
-    rest,
-    room,
-)
+from bookkit.compiled.network import Batch, Examples, Nets, Options, Parameters, losses_and_gradients, rest
 from bookkit.compiled.sparse import add_product, columns
-from bookkit.compiled.units import (
-    CODES,
-    CONCRETE,
-    HALF,
-    INVERSE_TEMPERATURE,
-    ONE,
-    SAMPLER_CODES,
-    SEVERAL_CODES,
-    SIGMOID,
-    SIGMOID_ADJUSTED,
-    ZERO,
-    Pass,
-    Unit,
-    relaxed,
-    through_units,
-)
+from bookkit.compiled.units import CODES, HALF, ONE, ZERO, Pass, Unit, relaxed, through_units
 
 LEAVE_ONE_OUT, MUPROP, REBAR = CODES["leave-one-out"], CODES["muprop"], CODES["rebar"]
 ARM, DISARM, LOCAL_EXPECTATION = CODES["arm"], CODES["disarm"], CODES["local-expectation"]
 # how the units of a pass fire
-SAMPLED = Unit(SIGMOID_ADJUSTED, ONE, True)
-MEAN = Unit(SIGMOID, ONE, True)
-RELAXED = Unit(CONCRETE, ONE, True)
+SAMPLED = Unit(units.SIGMOID_ADJUSTED, ONE, True)
+MEAN = Unit(units.SIGMOID, ONE, True)
+RELAXED = Unit(units.CONCRETE, ONE, True)
 SMALLEST = np.float32(2**-25)  # stands for noise of 0, half of the next one
 
 
@@ -57,44 +28,29 @@ def _leave_one_out(sampled: Pass, other: Pass) -> None:
 
     With the gradients of both summed, each pass's from its own b below.
     """
+    half = (HALF * (sampled.losses - other.losses)).reshape(-1, 1)
     for layer in range(len(sampled.p)):
-        for i in range(len(sampled.losses)):
-            half = HALF * (sampled.losses[i] - other.losses[i])
-            for j in range(sampled.p[layer].shape[1]):
-                sampled.through[layer][i, j] = (sampled.h[layer][i, j] - sampled.p[layer][i, j]) * half
-                other.through[layer][i, j] = (other.p[layer][i, j] - other.h[layer][i, j]) * half
+        sampled.through[layer][:] = (sampled.h[layer] - sampled.p[layer]) * half
+        other.through[layer][:] = (other.p[layer] - other.h[layer]) * half
     for out in (sampled, other):
         last = out.through[-1]
         last *= HALF
 
 
 @compiled
-def _antithetic(
-    estimator: int,
-    net: Parameters,
-    u: np.ndarray,
-    labels: np.ndarray,
-    stable: bool,
-    sampled: Pass,
-    other: Pass,
-) -> None:
+def _antithetic(estimator: int, net: Parameters, batch: Batch, sampled: Pass, other: Pass) -> None:
     """ARM and DisARM, a layer at a time: that layer mirrored, those above resampled with the same noise."""
     for layer in range(len(sampled.p)):
         p, b, mirrored, gradient = sampled.p[layer], sampled.h[layer], other.h[layer], sampled.through[layer]
-        (batch, width), at = p.shape, sampled.at[layer]
-        for i in range(batch):
-            for j in range(width):
-                mirrored[i, j] = ONE if ONE - u[i, at + j] < p[i, j] else ZERO
-        rest(layer, net, u, SAMPLED, other)
-        losses_and_gradients(other, labels, stable)
-        for i in range(batch):
-            change = sampled.losses[i] - other.losses[i]
-            for j in range(width):
-                if estimator == ARM:
-                    gradient[i, j] = change * (HALF - u[i, at + j])
-                else:
-                    certainty = max(p[i, j], ONE - p[i, j])  # sigmoid(|a|)
-                    gradient[i, j] = HALF * change * (b[i, j] - mirrored[i, j]) * certainty
+        noise = batch.u[:, sampled.at[layer] : sampled.at[layer] + p.shape[1]]
+        mirrored[:] = ONE - noise < p
+        rest(layer, net, batch.u, SAMPLED, other)
+        losses_and_gradients(other, batch)
+        change = (sampled.losses - other.losses).reshape(-1, 1)
+        if estimator == ARM:
+            gradient[:] = change * (HALF - noise)
+        else:  # the last factor is sigmoid(|a|)
+            gradient[:] = HALF * change * (b - mirrored) * np.maximum(p, ONE - p)
 
 
 @compiled
@@ -107,27 +63,18 @@ def _muprop(net: Parameters, u: np.ndarray, moments: np.ndarray, sampled: Pass, 
     for layer in range(len(sampled.p) - 1, -1, -1):
         np.dot(mean.through[layer + 1], net[layer + 1][0].T, mean.through[layer])
         p, b, m, slopes = sampled.p[layer], sampled.h[layer], mean.h[layer], mean.through[layer]
-        batch, width = p.shape
-        for i in range(batch):
+        for i in range(len(p)):
             residual = sampled.losses[i] - mean.losses[i]
-            for j in range(width):
+            for j in range(p.shape[1]):
                 residual -= slopes[i, j] * (b[i, j] - m[i, j])
-            for j in range(width):
+            for j in range(p.shape[1]):
                 score = b[i, j] - p[i, j]
                 sampled.through[layer][i, j] = residual * score + slopes[i, j] * p[i, j] * (ONE - p[i, j])
         through_units(MEAN, layer, u, moments, mean)
 
 
 @compiled
-def _rebar(
-    net: Parameters,
-    u: np.ndarray,
-    labels: np.ndarray,
-    stable: bool,
-    moments: np.ndarray,
-    sampled: Pass,
-    soft: Pass,
-) -> None:
+def _rebar(net: Parameters, batch: Batch, moments: np.ndarray, sampled: Pass, soft: Pass) -> None:
     """REBAR with eta = 1, t = 1/2 and tied noise: z~ is z, and so is f(y~) f(y), but for its derivative.
 
     g = (f(b) - f(y)) (b - p) + f'(y) y (1 - y) / t (1 - dz~/da), where 1 - dz~/da is (1 - p) / (1 - u) for
@@ -135,22 +82,22 @@ def _rebar(
     """
     for layer in range(len(sampled.p)):
         p, b, y, slopes = sampled.p[layer], sampled.h[layer], soft.h[layer], soft.through[layer]
-        (batch, width), at = p.shape, sampled.at[layer]
-        for i in range(batch):
+        (rows, width), at, u = p.shape, sampled.at[layer], batch.u
+        for i in range(rows):
             for j in range(width):
                 y[i, j] = relaxed(p[i, j], u[i, at + j])
         rest(layer, net, u, RELAXED, soft)
-        losses_and_gradients(soft, labels, stable)
+        losses_and_gradients(soft, batch)
         for above in range(len(sampled.p), layer, -1):
             np.dot(soft.through[above], net[above][0].T, soft.through[above - 1])
             if above - 1 > layer:
                 through_units(RELAXED, above - 1, u, moments, soft)
-        for i in range(batch):
+        for i in range(rows):
             change = sampled.losses[i] - soft.losses[i]
             for j in range(width):
                 noise = u[i, at + j]
                 apart = (ONE - p[i, j]) / (ONE - noise) if b[i, j] > ZERO else p[i, j] / noise
-                steep = INVERSE_TEMPERATURE * y[i, j] * (ONE - y[i, j])
+                steep = units.INVERSE_TEMPERATURE * y[i, j] * (ONE - y[i, j])
                 sampled.through[layer][i, j] = change * (b[i, j] - p[i, j]) + slopes[i, j] * steep * apart
 
 
@@ -158,25 +105,20 @@ def _rebar(
 def _margins(net: Parameters, u: np.ndarray, sampled: Pass, margins: list[np.ndarray]) -> None:
     """Fill margins[l], for l from 1, with layer l's logits minus logit(u): a unit fires above 0."""
     for layer in range(1, len(sampled.p)):
-        weights, biases = net[layer]
-        margin = margins[layer]
+        (weights, biases), margin, at = net[layer], margins[layer], sampled.at[layer]
         np.dot(sampled.h[layer - 1], weights, margin)
-        for i in range(len(margin)):
-            for j in range(len(biases)):
-                noise = max(u[i, sampled.at[layer] + j], SMALLEST)
-                margin[i, j] += biases[j] - np.float32(math.log(noise / (ONE - noise)))
+        noise = np.maximum(u[:, at : at + len(biases)], SMALLEST)
+        margin += biases - np.log(noise / (ONE - noise))
 
 
 @compiled
-def _local_expectation(
-    net: Parameters, u: np.ndarray, labels: np.ndarray, stable: bool, sampled: Pass, other: Pass
-) -> None:
+def _local_expectation(net: Parameters, batch: Batch, sampled: Pass, other: Pass) -> None:
     """Local expectation: g = p (1 - p) (f(b = 1) - f(b = 0)), by the flip of each unit in turn.
 
     A flip adds or takes away a row of weights; above, the few units that it turns over do. `other.p` is room
     for the margins.
     """
-    _margins(net, u, sampled, other.p)
+    _margins(net, batch.u, sampled, other.p)
     before = [*other.p, sampled.z]
     last, widest, classes = len(sampled.p), max([len(biases) for _, biases in net]), sampled.z.shape[1]
     logits, q, unused = (
@@ -187,7 +129,7 @@ def _local_expectation(
     turned, change = np.empty(widest, np.int64), np.empty(widest, np.float32)  # units, and by how much
     for layer in range(last):
         p, b = sampled.p[layer], sampled.h[layer]
-        for i in range(len(p)):
+        for i, label in enumerate(batch.labels):
             for j in range(p.shape[1]):
                 turned[0], change[0], count = j, ONE - b[i, j] - b[i, j], 1
                 for above in range(layer + 1, last + 1):
@@ -206,7 +148,7 @@ def _local_expectation(
                             if now != sampled.h[above][i, k]:
                                 turned[count], change[count] = k, now - sampled.h[above][i, k]
                                 count += 1
-                flipped = loss_and_gradient(logits[:classes], q, labels[i], stable, unused)
+                flipped = network.loss_and_gradient(logits[:classes], q, label, batch.stable, unused)
                 rise = (b[i, j] + b[i, j] - ONE) * (sampled.losses[i] - flipped)
                 sampled.through[layer][i, j] = p[i, j] * (ONE - p[i, j]) * rise
 
@@ -232,17 +174,13 @@ def _backward(
     for layer in range(len(out.p), -1, -1):
         weights, biases = net[layer]
         upstream = out.through[layer]
-        sums = np.zeros(len(biases), np.float32)
-        for i in range(len(upstream)):
-            for j in range(len(biases)):
-                sums[j] += upstream[i, j]
-        _descend(biases, sums, rate)
+        _descend(biases, upstream.sum(0), rate)
         if layer > 0:
-            if unit.estimator in SAMPLER_CODES:
+            if unit.estimator in units.SAMPLER_CODES:
                 np.dot(upstream, weights.T, out.through[layer - 1])
             np.dot(out.h[layer - 1].T, upstream, gradients[layer])
             _descend(weights.reshape(weights.size), gradients[layer].reshape(weights.size), rate)
-            if unit.estimator not in SEVERAL_CODES:
+            if unit.estimator not in units.SEVERAL_CODES:
                 through_units(unit, layer - 1, u, moments, out)
     through = out.through[0]
     for i in range(len(through)):
@@ -266,40 +204,39 @@ def train(
     Returns:
         Sum over the mini-batches of the accuracy before each step, [R].
     """
-    steps, batch = order.shape
-    widths, estimator, stable = nets.widths, options.estimator, options.stable
+    widths, estimator = nets.widths, options.estimator
     width, count, pixels = widths[0], len(nets.upper), np.arange(len(nets.first))
-    parameters = [layers(nets.upper[i], widths) for i in range(count)]
+    parameters = [network.layers(nets.upper[i], widths) for i in range(count)]
     gradients = [np.empty(weights.shape, np.float32) for weights, _ in parameters[0]]
-    sampled, other = room(batch, widths), room(batch, widths)
-    products = np.empty((batch, count * width), np.float32)
+    sampled, other = network.room(order.shape[1], widths), network.room(order.shape[1], widths)
+    products = np.empty((order.shape[1], count * width), np.float32)
     delta, summed = np.empty_like(products), np.zeros(count)
-    for t in range(steps):
-        labels, u = examples.labels[order[t]], noise[t]
+    for t in range(len(order)):
+        u, batch = noise[t], Batch(noise[t], examples.labels[order[t]], options.stable)
         products[:], delta[:] = 0, 0
         add_product(order[t], examples.images, nets.first, products)
         for i in range(count):
             net, moments, rate, low = parameters[i], nets.moments[i], options.rate[i], i * width
             unit = Unit(estimator, options.slope[i], options.stochastic[i])
-            forward(products, low, net, u, unit, sampled)
-            summed[i] += losses_and_gradients(sampled, labels, stable) / batch
+            network.forward(products, low, net, u, unit, sampled)
+            summed[i] += losses_and_gradients(sampled, batch) / len(u)
             if nets.diverged[i] < 0 and not np.isfinite(np.sum(sampled.losses)):
                 nets.diverged[i] = step + t
             if estimator == LEAVE_ONE_OUT:
-                forward(products, low, net, second[t], SAMPLED, other)
-                losses_and_gradients(other, labels, stable)
+                network.forward(products, low, net, second[t], SAMPLED, other)
+                losses_and_gradients(other, batch)
                 _leave_one_out(sampled, other)
             elif estimator == MUPROP:
-                forward(products, low, net, u, MEAN, other)
-                losses_and_gradients(other, labels, stable)
+                network.forward(products, low, net, u, MEAN, other)
+                losses_and_gradients(other, batch)
                 _muprop(net, u, moments, sampled, other)
             elif estimator == REBAR:
-                _rebar(net, u, labels, stable, moments, sampled, other)
+                _rebar(net, batch, moments, sampled, other)
             elif estimator == ARM or estimator == DISARM:
-                _antithetic(estimator, net, u, labels, stable, sampled, other)
+                _antithetic(estimator, net, batch, sampled, other)
             elif estimator == LOCAL_EXPECTATION:
-                _local_expectation(net, u, labels, stable, sampled, other)
-            elif estimator in SEVERAL_CODES:
+                _local_expectation(net, batch, sampled, other)
+            elif estimator in units.SEVERAL_CODES:
                 raise ValueError("no estimator of several passes has this code")
             _backward(net, unit, rate, u, moments, sampled, gradients, delta, low)
             if estimator == LEAVE_ONE_OUT:

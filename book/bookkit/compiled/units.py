@@ -4,8 +4,6 @@ The formulas of the estimators that take one pass, which `bsn.estimators` explai
 more are in `bookkit.compiled.steps`. Shapes as in `bookkit.compiled.network`.
 """
 
-from __future__ import annotations
-
 import typing
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The data, the estimators' derivatives, and their gradients for one unit."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -24,11 +22,7 @@ def examples(data: Data, rows: int = 2, columns: int = 10) -> Figure:
 
 
 def gradient_comparison(frame: pd.DataFrame) -> Figure:
-    """Draw each estimator's expected gradient, and its spread over samples, by the logit.
-
-    Args:
-        frame: columns `logit`, `estimator`, `mean`, `deviation`, `exact`.
-    """
+    """Draw the columns `mean`, `deviation` and `exact` of each estimator's gradient by the column `logit`."""
     figure, axes = panels(list(frame.estimator.unique()), 2, 1.75, 0.5)
     for axis, (_, part) in zip(axes, frame.groupby("estimator", sort=False)):
         low, high = part["mean"] - part.deviation, part["mean"] + part.deviation
@@ -43,11 +37,7 @@ def gradient_comparison(frame: pd.DataFrame) -> Figure:
 
 
 def surrogate_derivatives(frame: pd.DataFrame) -> Figure:
-    """Draw the factor that each straight-through estimator puts in place of the step's derivative.
-
-    Args:
-        frame: columns `logit`, `curve`, `value`.
-    """
+    """Draw the factors (logit, curve, value) that estimators put in place of the step's derivative."""
     figure, axes = subplots(height=3)
     colours = SERIES[: frame.curve.nunique()]
     sns.lineplot(frame, x="logit", y="value", hue="curve", style="curve", palette=colours, ax=axes)

@@ -4,8 +4,6 @@ A figure is drawn once, in the light theme's colours. In its SVG each of them be
 that the page's theme, light or dark, decides; without a style sheet the light colours hold.
 """
 
-from __future__ import annotations
-
 import hashlib
 import html
 import io
@@ -50,14 +48,9 @@ def subplots(
 def panels(
     titles: Sequence[str], columns: int, row_height: float, margin: float, **options: Any
 ) -> tuple[matplotlib.figure.Figure, list[matplotlib.axes.Axes]]:
-    """Draw a grid of axes that share their scales, one per title.
+    """Draw a grid of axes that share their scales, one per title; axes left over stay empty.
 
-    Args:
-        titles: of the panels, row by row; axes left over stay empty.
-        columns: how many panels stand side by side.
-        row_height: inches per row.
-        margin: inches above and below all rows.
-        options: of Matplotlib's `subplots`.
+    A row is `row_height` inches high, the rest of the figure `margin`; options are Matplotlib's `subplots`'.
     """
     rows = -(-len(titles) // columns)
     options = {"sharex": True, "sharey": True} | options
@@ -77,12 +70,7 @@ def shared_legend(figure: matplotlib.figure.Figure, **options: Any) -> None:
 
 
 def name_rows(axes: matplotlib.axes.Axes, names: Sequence[str], downwards: bool = False) -> None:
-    """Name the rows of a horizontal chart.
-
-    Args:
-        names: of the rows 0, 1, ...; they may have several lines.
-        downwards: whether the first row stands on top.
-    """
+    """Name the rows 0, 1, ... of a horizontal chart, the first one on top if `downwards`."""
     axes.set_yticks(range(len(names)), names)
     for label in axes.get_yticklabels():
         label.set_multialignment("right")
@@ -141,10 +129,7 @@ def intervals(low: Iterable[float], high: Iterable[float], form: str = ".4f") ->
 def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_index: bool = True) -> Styler:
     """Format a table for a page: missing values become an en dash, short texts stay on one line.
 
-    Args:
-        frame: one row per line of the page; columns have unique names.
-        formats: column -> how to write its numbers, such as "{:.4f}".
-        hide_index: whether to leave out the row labels.
+    Columns have unique names; `formats` says how to write their numbers, such as "{:.4f}".
     """
     styler = Styler(frame.rename_axis(index=None, columns=None), cell_ids=False)
     styler = styler.hide(axis="index") if hide_index else styler

@@ -1,7 +1,5 @@
 """The colours of the figures in both themes, the one place for them."""
 
-from __future__ import annotations
-
 # name -> (light, dark). The series are seaborn's colour-blind safe palette without its palest colours,
 # which vanish on white; the dark ones are lighter tints of the same hues
 THEMES = {

@@ -1,7 +1,5 @@
 """Learning curves and final accuracies, beside the book's record and the post."""
 
-from __future__ import annotations
-
 import textwrap
 
 import matplotlib.axes
@@ -21,7 +19,6 @@ def learning_curves(curves: pd.DataFrame, table: pd.DataFrame, title: str, lowes
     Args:
         curves: from `bookkit.chapter.train`; several seeds are drawn as their mean and range.
         table: from `bookkit.chapter.against_published`; open diamonds mark the published numbers.
-        title: of the figure; the data set and the seeds are added.
         lowest: accuracy where the axis begins.
     """
     labels = list(table.index)

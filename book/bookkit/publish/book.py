@@ -1,7 +1,5 @@
 """Chapters to executed notebooks, and on to the site."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 import shutil
@@ -58,16 +56,12 @@ def build(
     names: Sequence[str] = (),
     parameters: Iterable[tuple[str, str]] = (),
 ) -> int:
-    """Run chapters through papermill and build the site.
+    """Run chapters through papermill and build the site; return 0, or 1 if a chapter or the site failed.
 
     Args:
-        profile: a name in `PROFILES`.
-        dataset: "auto", "mnist", "digits" or the path of an .npz file; smoke means digits by "auto".
+        dataset: as for `bookkit.data.load`; the smoke profile means digits by "auto".
         names: chapters to run, all by default; the others keep their last results.
         parameters: pairs (name, value in YAML) for the chapters named.
-
-    Returns:
-        0, or 1 if a chapter or the site failed.
 
     Raises:
         InputError: an unknown chapter, parameter or value, data that cannot be had, a cluster that does

@@ -1,7 +1,5 @@
 """What moved between two builds: numbers in texts, tables and figures, and verdicts."""
 
-from __future__ import annotations
-
 import io
 import os
 import pathlib
@@ -20,14 +18,10 @@ GLUE = "application/papermill.record/"
 
 
 def diff(first: str, second: str) -> list[str]:
-    """Compare two builds, number by number.
+    """Compare the builds in two folders, such as `_build`; return a line for each thing that moved.
 
-    Args:
-        first, second: folders of builds, such as `_build`; each holds `executed/*.ipynb`.
-
-    Returns:
-        One line for each thing that moved: a number in a text, a cell of a table, the values of a figure, a
-        chapter that only one build has. Verdicts that changed come first.
+    That is a number in a text, a cell of a table, the values of a figure, a chapter that only one build has.
+    Verdicts that changed come first.
 
     Raises:
         InputError: a folder without a build, or with a notebook that cannot be read.
@@ -43,11 +37,7 @@ def diff(first: str, second: str) -> list[str]:
 
 
 def results(folder: str) -> dict[str, dict[str, Any]]:
-    """Read a build: chapter -> name of a text, a table's cell or a figure -> its text, or the figure's data.
-
-    Raises:
-        InputError: see `diff`.
-    """
+    """Read a build: chapter -> name of a text, a table's cell or a figure -> its text or data."""
     paths = sorted(pathlib.Path(folder).glob("executed/*.ipynb")) if os.path.isdir(folder) else []
     if not paths:
         raise InputError(f"diff: {folder} has no executed/*.ipynb; expected the folder of a build, as _build")

@@ -1,7 +1,5 @@
 """Executed notebooks on disk: each says what determined it, and has a digest that tells damage and edits."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -25,11 +23,7 @@ def path(name: str) -> pathlib.Path:
 
 
 def write(name: str, notebook: nbformat.NotebookNode, facts: Mapping[str, Any]) -> None:
-    """Write a notebook with `facts` in its metadata.
-
-    Raises:
-        OSError: it cannot be written; the last one is as it was.
-    """
+    """Write a notebook with `facts` in its metadata, whole or not at all."""
     notebook.metadata.bsn = {**facts}
     notebook.metadata.bsn["digest"] = _digest(json.loads(nbformat.writes(notebook)))
     with files.replaced(path(name)) as file:
@@ -69,12 +63,9 @@ def file_digests() -> dict[str, str]:
 
 
 def used_files(notebook: pathlib.Path, log: pathlib.Path, digests: Mapping[str, str]) -> dict[str, str]:
-    """Return the files that a chapter used, with their digests.
+    """Return the files that a chapter used, by the log that `bookkit.publish.audit` wrote, and their digests.
 
-    Args:
-        notebook: its path.
-        log: what `bookkit.publish.audit` wrote.
-        digests: see `file_digests`; from before the kernel's start, so that a file edited since is stale.
+    These are `file_digests` from before the kernel's start, so that a file edited since is stale.
     """
     lines = log.read_text().splitlines() if log.exists() else []
     sources = {importlib.util.source_from_cache(line) if line.endswith(".pyc") else line for line in lines}
@@ -83,13 +74,7 @@ def used_files(notebook: pathlib.Path, log: pathlib.Path, digests: Mapping[str, 
 
 
 def fingerprint(parameters: Mapping[str, Any], profile: str, checksum: str) -> dict[str, str]:
-    """Return what determines a chapter's result, its files apart: name -> value or digest.
-
-    Args:
-        parameters: those set in place of their defaults.
-        profile: a name in `bookkit.publish.book.PROFILES`.
-        checksum: of the data set.
-    """
+    """Return what determines a chapter's result, its files apart: name -> value or digest."""
     texts = [value for value in parameters.values() if isinstance(value, str)]
     named = [path for text in texts for path in (ROOT / text, RECORDS / text) if path.is_file()]
     contents = [_hash(path.read_bytes()) for path in named]
@@ -108,10 +93,7 @@ def why_stale(
 ) -> str | None:
     """Return why a chapter must run, in a few words ("" if it has no result to use), or None if it need not.
 
-    Args:
-        current: its `fingerprint` now.
-        digests: see `file_digests`.
-        nets: folder of this build's record, if there is one.
+    That depends on its `fingerprint` now, on `file_digests`, and on the nets in this build's record.
     """
     notebook = read(name)
     if notebook is None:

@@ -1,7 +1,5 @@
 """A Sphinx extension: equations as MathML, which needs no script, and pages without unused scripts."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

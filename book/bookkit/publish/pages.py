@@ -1,7 +1,5 @@
 """From an executed notebook to a page: its head, its figures' data, its downloads."""
 
-from __future__ import annotations
-
 import pathlib
 import re
 from typing import Any
@@ -14,16 +12,9 @@ DOWNLOADS = "downloads"
 
 
 def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None = None) -> Any:
-    """Prepare the notebook of a page, and write the data of its figures.
+    """Return a chapter's executed notebook, changed in place, as its page shows it.
 
-    Args:
-        notebook: as papermill left it; it is changed in place.
-        name: of the chapter.
-        downloads: folder of the files that the page links as `DOWNLOADS`.
-        address: of the repository on the web, if it has one.
-
-    Returns:
-        The notebook to build.
+    The data of its figures go to the folder `downloads`; `address` is the repository's on the web.
     """
     costs, figures = [], 0
     for cell in notebook.cells:

@@ -1,7 +1,5 @@
 """Chapters through papermill, several at a time, each in a process of its own."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import os
 import pathlib
@@ -35,11 +33,8 @@ def run(
     """Run the chapters whose executed notebooks are stale, the longest first.
 
     Args:
-        chapters: name -> path of the notebook without outputs.
-        parameters: name -> those set in place of their defaults.
-        facts: the `dataset` and `profile` of this build.
-        checksum: of the data set.
-        scratch: a folder that is removed after the build.
+        parameters: name of a chapter -> those set in place of their defaults.
+        facts: the `dataset` and `profile` of this build, whose data have that `checksum`.
 
     Returns:
         name -> the reason, in one line, for each chapter that failed.

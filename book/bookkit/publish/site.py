@@ -1,7 +1,5 @@
 """Executed notebooks to a static site that needs no network."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 import re
@@ -24,18 +22,9 @@ NO_PAGES = (".ipynb_checkpoints", "_static", "_templates", "bookkit", "record", 
 
 
 def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch: pathlib.Path) -> int:
-    """Build the site from the last executed notebooks, warnings as errors; on failure the old one stays.
+    """Build the site from the last executed notebooks, warnings as errors; return the exit status, 0 or 1.
 
-    Args:
-        chapters: name -> path of the clean notebooks.
-        failures: names of chapters whose last run failed.
-        scratch: a folder for temporary files.
-
-    Returns:
-        The exit status, 0 or 1.
-
-    Raises:
-        InputError: the disk is full.
+    On failure the old site stays. Raises an `InputError` if the disk is full.
     """
     import nbformat
     import yaml

@@ -4,8 +4,6 @@ Python imports a module of this name when it starts, before anything else can be
 folder on the kernel's path. Each file opened, byte code included, is a line in the file BSN_USED_FILES.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any
