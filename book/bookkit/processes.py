@@ -14,16 +14,18 @@ import psutil
 
 @contextlib.contextmanager
 def pool(workers: int, environment: Mapping[str, str]) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """Yield a pool of silent processes with more environment variables; what runs at its end is killed."""
+    """Yield a pool of silent processes with more environment variables; an error in the block kills them."""
     context = multiprocessing.get_context("spawn")
     executor = concurrent.futures.ProcessPoolExecutor(
         workers, context, initializer=_prepare, initargs=(dict(environment),)
     )
     try:
         yield executor
-    finally:
+    except BaseException:
         for process in multiprocessing.active_children():
             _kill(process.pid)
+        raise
+    finally:
         executor.shutdown(cancel_futures=True)
 
 

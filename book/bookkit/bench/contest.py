@@ -17,7 +17,6 @@ from bookkit import processes
 from bookkit.bench import peers
 from bookkit.bench.reports import Report, header, say
 from bookkit.data import Data, load
-from bookkit.figures.style import INK, SERIES, Figure, name_rows, subplots
 from bookkit.settings import Settings
 from bsn.errors import InputError
 
@@ -126,19 +125,21 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def chart(report: Report) -> Figure:
+def chart(report: Report) -> Any:
     """Draw net-steps per second of every contestant: its median round, and its slowest and fastest."""
+    from bookkit.figures import style  # late: its first import on a machine prints a line
+
     ranked = sorted(report["contestants"], key=lambda contestant: contestant["rate"])
-    figure, axes = subplots(height=0.4 * len(ranked) + 1)
-    ours, peers = SERIES[:2]
+    figure, axes = style.subplots(height=0.4 * len(ranked) + 1)
+    ours, peers = style.SERIES[:2]
     for row, contestant in enumerate(ranked):
         colour = ours if contestant["name"].startswith("compiled") else peers
         axes.barh(row, contestant["rate"], color=colour, height=0.7)
         slowest, fastest = min(contestant["rates"]), max(contestant["rates"])
-        axes.plot([slowest, fastest], [row, row], color=INK, linewidth=1.5)
-    name_rows(axes, [contestant["name"].replace(": ", ":\n") for contestant in ranked])
+        axes.plot([slowest, fastest], [row, row], color=style.INK, linewidth=1.5)
+    style.name_rows(axes, [contestant["name"].replace(": ", ":\n") for contestant in ranked])
     axes.set(xlabel="Net-steps per second (line: slowest to fastest)")
     axes.grid(axis="y", visible=False)
     text = f"Bars of net-steps per second; the fastest of {len(ranked)} is {ranked[-1]['name']}."
     data = pd.DataFrame(ranked[::-1])[["name", "rate", "accuracy", "memory"]]
-    return Figure(figure, text, data)
+    return style.Figure(figure, text, data)

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import statistics
 import time
+from typing import Any
 
 import pandas as pd
 
@@ -12,7 +13,6 @@ from bookkit import record
 from bookkit.bench.peers import LEARNING_RATE
 from bookkit.bench.reports import Report, header, say
 from bookkit.data import Data, load
-from bookkit.figures.style import INK, SERIES, Figure, subplots
 from bookkit.runs import train
 from bookkit.settings import Settings
 from bsn.spec import Spec
@@ -84,15 +84,17 @@ def _runs(report: Report) -> pd.DataFrame:
     return frame.assign(seconds=frame.seconds.map(statistics.median))
 
 
-def chart(report: Report) -> Figure:
+def chart(report: Report) -> Any:
     """Draw the efficiency of workers of one thread, and of threads of one process, by their number."""
-    figure, axes = subplots(height=2.8)
+    from bookkit.figures import style  # late: its first import on a machine prints a line
+
+    figure, axes = style.subplots(height=2.8)
     frame = _runs(report)
-    for (kind, part), colour in zip(frame.groupby("on", sort=False), SERIES):
+    for (kind, part), colour in zip(frame.groupby("on", sort=False), style.SERIES):
         axes.plot(part["count"], part.efficiency, "o-", color=colour, label=str(kind))
-    axes.axvline(report["machine"]["cores"], color=INK, linestyle="--", linewidth=1.2)
+    axes.axvline(report["machine"]["cores"], color=style.INK, linestyle="--", linewidth=1.2)
     axes.set(xlabel="Threads or workers (dashed: the machine's cores)", ylabel="Efficiency", ylim=(0, 1.1))
     axes.set_xticks(sorted(frame["count"].unique()))
     axes.legend()
     text = "Lines of the efficiency of threads and of workers by their number."
-    return Figure(figure, text, frame)
+    return style.Figure(figure, text, frame)

@@ -66,23 +66,19 @@ def caller_options(
 
 
 def _minimise_variance(
-    estimate: Callable[[Tensor, Tensor], Tensor],
-    variables: list[Any],
-    setting: Setting,
-    steps: int,
-    seed: int,
+    estimate: Callable[[Tensor, Tensor], Tensor], learned: list[Any], setting: Setting, steps: int, seed: int
 ) -> None:
     rng = np.random.default_rng([seed, 1])
     rate = keras.optimizers.schedules.PolynomialDecay(0.02, steps, 0.0)
     optimizer = keras.optimizers.Adam(rate, epsilon=1e-12)
-    optimizer.build(variables)
+    optimizer.build(learned)
 
     @tf.function
     def step(noise: Tensor) -> None:
         logits = tf.zeros_like(noise) + setting.logits
         tied = tied_noise(logits, noise)
-        _, slopes = estimators.variance_gradient(lambda: estimate(logits, tied), variables)
-        optimizer.apply(slopes, variables)
+        _, slopes = estimators.variance_gradient(lambda: estimate(logits, tied), learned)
+        optimizer.apply(slopes, learned)
 
     for _ in range(steps):
         step(tf.constant(rng.random([DRAWS, *setting.logits.shape])))

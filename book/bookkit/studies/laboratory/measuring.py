@@ -145,14 +145,9 @@ def measure(
 
 
 def measure_all(
-    setting: Setting,
-    samples: int,
-    noises: int = 10,
-    temperature: float = 0.5,
-    tuning: int = 300,
-    seed: int = 0,
+    setting: Setting, draws: int, noises: int = 10, temperature: float = 0.5, tuning: int = 300, seed: int = 0
 ) -> pd.DataFrame:
     """Call `measure` for every estimator of the registry, in its order."""
     options = caller_options(setting, temperature, tuning, seed)
-    parts = [measure(name, setting, samples, noises, seed, **options.get(name, {})) for name in ESTIMATORS]
+    parts = [measure(name, setting, draws, noises, seed, **options.get(name, {})) for name in ESTIMATORS]
     return pd.concat(parts, ignore_index=True)
