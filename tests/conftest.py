@@ -168,6 +168,16 @@ def open_page(browser):
     assert not wrong
 
 
+class Armed:
+    """Pickled: it makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
 def barriers(page, part=None):
     """Serious violations of the rules for accessible pages, once all animations have ended."""
     page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")

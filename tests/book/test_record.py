@@ -2,14 +2,13 @@
 
 import json
 import multiprocessing
-import os
 import pickle
 
 import golden
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import run_bsn
+from conftest import Armed, run_bsn
 
 from bookkit import data, experiments, paths, record, runs
 from bookkit.settings import Settings
@@ -108,22 +107,12 @@ def damages(path, trap):
     }  # fmt: skip
 
 
-class Trap:
-    """Pickled: it makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_damaged_record_is_refused_and_left_as_it_is(folder, fresh):
     run(folder, [short()])
     [path] = folder.iterdir()
     whole, trap = path.read_bytes(), folder / "trap"
-    for says, ways in damages(path, Trap(trap)).items():
+    for says, ways in damages(path, Armed(trap)).items():
         for spoil in ways:
             path.write_bytes(whole)
             spoil()

@@ -14,7 +14,7 @@ import filelock
 import nbformat
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Armed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -201,16 +201,6 @@ def test_what_is_right_passes(tmp_path):
 
 
 # --- files from elsewhere
-
-
-class Armed:
-    """Pickled: it makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 def arrays(**replaced):

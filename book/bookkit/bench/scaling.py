@@ -56,8 +56,8 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
     for count in range(1, settings.threads + 1):
         add("threads", count)
     with distributed.LocalCluster(
-        n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
-        silence_logs=logging.CRITICAL,
+        n_workers=0, threads_per_worker=1, host="127.0.0.1", silence_logs=logging.CRITICAL,
+        dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},  # not 8787, if that is taken
     ) as local:  # fmt: skip
         for count in range(1, WORKERS + 1):
             local.scale(count)
