@@ -146,11 +146,11 @@ def _keys(table: pd.DataFrame) -> list[str]:
 
 
 def orderings(study: str) -> pd.DataFrame:
-    """Read which estimator papers put before which: claim, source (a key of references.bib), quantity, ...
+    """Read the orderings of estimators that papers report and that a study can test.
 
     Returns:
-        One row per ordering that a study can test, with the names `first` and `second`: of the quantity
-        "accuracy" the first has more, of "deviation" and "bias" less.
+        One row per ordering: `claim`, `source` (a key of references.bib), `quantity`, and the names `first`
+        and `second`: of the quantity "accuracy" the first has more, of "deviation" and "bias" less.
     """
     table = pd.read_csv(CLAIMS.with_name("orderings.csv"))
     return table[table.study == study]

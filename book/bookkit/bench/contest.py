@@ -85,7 +85,7 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
                     results[name]["rates"].append(length * results[name]["nets"] / seconds)
             for name, (pool, _) in turns.items():
                 results[name]["memory"] = pool.submit(_peak_memory).result()
-    except concurrent.futures.process.BrokenProcessPool:
+    except concurrent.futures.BrokenExecutor:
         raise InputError(f"bench: the process of {name} died; often of too little memory") from None
     rates = {name: statistics.median(result["rates"]) for name, result in results.items()}
     ratios = {LOOP: rates[CHAPTER] / rates[LOOP]}
