@@ -4,6 +4,7 @@ import numpy as np
 import oracle
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bookkit import data, record, statistics
 from bookkit.paths import VAE
@@ -113,7 +114,7 @@ def test_mean_gradient_is_the_elbos_without_drawing(name, architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_mean_gradient_of_draws(name, architecture, seed_offset):
-    """Within 4.5 standard errors in each coordinate, four latents, with kinks in f and RELAX's surrogate."""
+    """Four latents, with kinks in f and RELAX's surrogate; a right gradient fails once in a million runs."""
     state, calls, size = tiny(name, 4, architecture), 200, 100
     x = tf.constant(np.repeat(X, size, 0), tf.float64)
     noise = np.random.default_rng(11 + seed_offset).random([calls, steps.planes(name), size, 4])
@@ -123,7 +124,8 @@ def test_mean_gradient_of_draws(name, architecture, seed_offset):
     error = estimates.std(0, ddof=1) / np.sqrt(calls)
     random, deviation = error > 1e-12, estimates.mean(0) - wanted
     assert random.mean() > 0.9
-    assert np.abs(deviation[random] / error[random]).max() < 4.5
+    limit = stats.t.isf(1e-6 / 2 / random.sum(), calls - 1)  # Bonferroni: of 84,000 coordinates
+    assert np.abs(deviation[random] / error[random]).max() < limit
     np.testing.assert_allclose(deviation[~random], 0, atol=1e-9)
 
 
