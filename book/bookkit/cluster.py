@@ -12,7 +12,9 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import inspect
 import logging
+import pathlib
 import pickle
 import sys
 import warnings
@@ -22,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import threadpoolctl
 
+import bsn.curves
+import bsn.training
 from bookkit import environment, record
 from bookkit.compiled import curves, jit
 from bookkit.data import Data
@@ -37,7 +41,9 @@ CHAPTERS = 6  # at once: they only wait for their nets, but each keeps a kernel 
 CONNECT_SECONDS = 10
 
 # as imported, not as edited since
-_SOURCE = environment.source_digest([*jit.SOURCES, jit.SOURCES[0].with_name("curves.py")])
+_SOURCE = environment.source_digest(
+    [*jit.SOURCES, *(pathlib.Path(inspect.getfile(module)) for module in (curves, bsn.curves, bsn.training))]
+)
 
 
 @contextlib.contextmanager

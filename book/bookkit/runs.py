@@ -1,9 +1,7 @@
 """Training many nets at once: `run(specs, data, settings)`."""
 
-import collections
 import concurrent.futures
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +15,7 @@ from bookkit.compiled.curves import load_part, train_together
 from bookkit.data import Data
 from bookkit.progress import training_progress
 from bookkit.settings import Settings
+from bsn.curves import alike
 from bsn.errors import InputError
 from bsn.spec import Spec
 
@@ -120,13 +119,10 @@ def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[
 
 def side_by_side(specs: Sequence[Spec], threads: int) -> list[list[int]]:
     """Return positions of the specs trained together by one thread, the longest work first."""
-    alike = collections.defaultdict(list)
-    for net, spec in enumerate(specs):
-        alike[_batch_key(spec)].append(net)
     largest = min(SIDE_BY_SIDE, -(-len(specs) // threads))
     groups = [
         [int(net) for net in part]
-        for nets in alike.values()
+        for nets in alike(specs)
         for part in np.array_split(nets, -(-len(nets) // largest))
     ]
     return sorted(groups, key=lambda nets: -len(nets) * specs[nets[0]].epochs * sum(specs[nets[0]].hidden))
@@ -137,10 +133,3 @@ def final_accuracies(curves: pd.DataFrame) -> pd.DataFrame:
     ends = curves[curves.metric == "epoch"]
     last = ends.loc[ends.groupby("net").step.idxmax()]
     return last.rename(columns={"value": "final"}).drop(columns="metric").reset_index(drop=True)
-
-
-def _batch_key(spec: Spec) -> Spec:
-    """Return what nets trained side by side have in common."""
-    plain = Spec(estimator=spec.estimator, learning_rate=1.0)
-    differ = "learning_rate slope_rate slope_in_training slope_in_evaluation train_mode eval_mode".split()
-    return dataclasses.replace(spec, **{name: getattr(plain, name) for name in differ})

@@ -52,6 +52,12 @@ class Estimator:
     caller: str = ""
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """The names of what else the function takes: slope, temperature, eta, smooth, baseline, surrogate."""
+        names = tuple(inspect.signature(self.function).parameters)
+        return names[names.index("noise") + (2 if self.initial else 1) :]
+
+    @property
     def slope(self) -> bool:
         """Whether the unit has a slope."""
         return self.kind == "sampler"
@@ -80,7 +86,7 @@ def register(
         @functools.wraps(function)
         def checked(*args: P.args, **options: P.kwargs) -> R:
             given = signature.bind(*args, **options).arguments
-            _check_noise(entry, given["logits"], given.get("noise"))
+            check_noise(entry, given["logits"], given.get("noise"))
             return function(*args, **options)
 
         if reference:
@@ -93,7 +99,7 @@ def register(
     return enter
 
 
-def _check_noise(entry: Estimator, logits: Any, noise: Any) -> None:
+def check_noise(entry: Estimator, logits: Any, noise: Any) -> None:
     """Raise an `InputError` if the noise's static shape contradicts the registry; no operation is added."""
     if entry.noise == 0 or entry.deterministic and np.ndim(noise) == 0:
         return

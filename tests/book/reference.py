@@ -3,6 +3,8 @@
 import numpy as np
 
 from bookkit.compiled import network
+from bsn import Spec
+from bsn.curves import initial_layers
 
 DECAY, FLOOR = 0.95, 1e-4
 
@@ -20,6 +22,12 @@ def draws_that_fit(p, u, k=10):
     """Gumbel-Rao's k noises for the outcome that u led to: evenly spaced, each on its side of p."""
     v = (np.where(u < p, u / p, (u - p) / (1 - p)) + np.arange(k).reshape(-1, 1, 1) / k) % 1
     return np.where(u < p, v * p, p + v * (1 - p))
+
+
+def initial_parameters(seed, widths):
+    """One net's [(W, b), ...] before training."""
+    spec = Spec(estimator="sigmoid", learning_rate=1.0, hidden=widths[1:-1], seed=seed)
+    return initial_layers(spec, widths[0], widths[-1])
 
 
 def state(nets, i, estimator):

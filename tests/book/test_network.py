@@ -49,7 +49,7 @@ def test_three_training_steps_of_two_nets_against_numpy(estimator, stable, seed_
     rates = [0.3, 0.05]
     # the slope is one of the straight-through estimators
     slopes = [1.0, 2.0] if estimator in parameters.SAMPLERS else [1.0, 1.0]
-    nets = network.side_by_side([network.initial_parameters(seed, [INPUTS, *WIDTHS]) for seed in (3, 4)])
+    nets = network.side_by_side([reference.initial_parameters(seed, [INPUTS, *WIDTHS]) for seed in (3, 4)])
     states = [reference.state(nets, i, estimator) for i in range(2)]
     expected = np.zeros(2)
     summed = train(nets, x, y, noise, estimator, rates, slopes, stable)
@@ -78,7 +78,7 @@ def test_a_step_against_the_estimators_and_automatic_differentiation(estimator, 
         return entry.function(a, u, slope)
 
     slope = 1.7 if sampled else 1.0
-    net = network.initial_parameters(6, [INPUTS, *WIDTHS])
+    net = reference.initial_parameters(6, [INPUTS, *WIDTHS])
     trained_nets = network.side_by_side([net])
     train(trained_nets, x, y, noise[:1], estimator, [1.0], [slope])
 
@@ -211,10 +211,10 @@ def test_nan_predicts_class_zero_and_ties_the_first(logits, answer):
 
 
 def test_initial_values_are_glorot_uniform_biases_too():
-    (weight, bias), _ = network.initial_parameters(1, [784, 100, 10])
+    (weight, bias), _ = reference.initial_parameters(1, [784, 100, 10])
     assert np.abs(weight).max() <= np.sqrt(6 / 884) and np.abs(bias).max() <= np.sqrt(6 / 200)
     assert np.std(weight) == pytest.approx(np.sqrt(2 / 884), rel=0.02)
     assert np.std(bias) == pytest.approx(np.sqrt(2 / 200), rel=0.2)
-    again = network.initial_parameters(1, [784, 100, 10])
-    other = network.initial_parameters(2, [784, 100, 10])
+    again = reference.initial_parameters(1, [784, 100, 10])
+    other = reference.initial_parameters(2, [784, 100, 10])
     assert (again[0][0] == weight).all() and not (other[0][0] == weight).any()

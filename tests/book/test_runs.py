@@ -9,13 +9,14 @@ import pytest
 import reference
 
 from bookkit import data, runs
-from bookkit.compiled import curves as loop
 from bookkit.compiled import network, steps
-from bookkit.compiled.curves import shuffled_batches, uniform_noise
 from bookkit.parameters import ESTIMATORS
 from bookkit.runs import SIDE_BY_SIDE, final_accuracies, side_by_side
 from bookkit.settings import Settings
 from bsn import InputError, Spec
+from bsn import curves as loop
+from bsn.curves import shuffled_batches
+from bsn.curves import uniform_noise as drawn
 from bsn.spec import BATCH_SIZE
 
 DIGITS = data.load("digits")
@@ -25,10 +26,6 @@ CLOSE = 1e-5  # samples and predictions within it of another outcome may differ 
 
 def run(specs, **options):
     return runs.run(specs, DIGITS, Settings(record=None, threads=2), **options)
-
-
-def drawn(seed, step, use, shape):
-    return uniform_noise(seed, step, use, np.empty(shape, np.float32))
 
 
 def short(**fields):

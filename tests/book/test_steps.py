@@ -35,7 +35,7 @@ def problem(seed, hidden, inputs=5, batch=BATCH, scale=2.0):
     rng = np.random.default_rng(seed)
     net = [
         (scale * weights, scale * biases)
-        for weights, biases in network.initial_parameters(seed, [inputs, *hidden, CLASSES])
+        for weights, biases in reference.initial_parameters(seed, [inputs, *hidden, CLASSES])
     ]
     x = np.float32(rng.random((batch, inputs)))
     drawn = np.float32(rng.random((2, batch, sum(hidden))))

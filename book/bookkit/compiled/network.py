@@ -72,22 +72,6 @@ class Batch(typing.NamedTuple):
     stable: bool
 
 
-def glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Glorot-uniform initial values, TF1's default; a bias of n units counts as n in and n out."""
-    limit = np.sqrt(6 / (shape[0] + shape[-1]))
-    return rng.uniform(-limit, limit, shape).astype(np.float32)
-
-
-def initial_parameters(seed: int, widths: Sequence[int], zero_biases: bool = False) -> Parameters:
-    """Return one net's initial weights and biases, a function of the seed and of all widths, D to C."""
-    parameters = []
-    for layer, shape in enumerate(zip(widths[:-1], widths[1:])):
-        rng = np.random.Generator(np.random.Philox(key=[seed, layer]))
-        weights, biases = glorot_uniform(rng, shape), glorot_uniform(rng, shape[1:])
-        parameters.append((weights, np.zeros_like(biases) if zero_biases else biases))
-    return parameters
-
-
 def side_by_side(parameters: Sequence[Parameters]) -> Nets:
     """Return nets of one shape as `Nets` before the first step: numerators 0, denominators 1."""
     first = np.concatenate([net[0][0] for net in parameters], axis=1)
