@@ -36,6 +36,9 @@ class Estimator:
         state: what is carried from step to step; "" if nothing.
         initial: logits -> the state before the first step; None if there is none.
         caller: the argument that the caller must supply and learn, such as a baseline; "" if none.
+        rule: of one that takes a single pass without noise of its own, the arithmetic of one unit, which
+            TensorFlow and Numba run alike. Of a sampler (p, q, b, slope) -> the sample's derivative, of a
+            gradient estimator (p, q, b, loss, baseline) -> g; q is 1 - p.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Estimator:
     state: str = ""
     initial: Callable[[Tensor], Any] | None = None
     caller: str = ""
+    rule: Callable[..., Any] | None = None
 
     @property
     def options(self) -> tuple[str, ...]:

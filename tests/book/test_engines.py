@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from bookkit import data
-from bookkit.compiled.curves import Nets
-from bookkit.parameters import ESTIMATORS as COMPILED
+from bookkit.compiled.nets import Nets
 from bsn import InputError, Spec, curves, estimators, train, training
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS
 
+COMPILED = [name for name, entry in ESTIMATORS.items() if entry.rule]
 DIGITS = data.load("digits")
 DISPLAYED = (training.init, training.forward, training.cross_entropy, training.descend, training.train_step)
 
