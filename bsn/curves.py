@@ -91,8 +91,8 @@ class Nets:
         self.states = initial_states(common, widths, count)
         self.diverged = np.full(count, -1)
         self._rate = np.array([[[spec.learning_rate]] for spec in specs], np.float32)
-        self._trained = tf.constant(images[:, live]), tf.constant(labels, tf.int32)
-        self._evaluated = tf.constant(others[:, live]), tf.constant(other_labels, tf.int32)
+        self._trained = tf.constant(np.compress(live, images, axis=1)), tf.constant(labels, tf.int32)
+        self._evaluated = tf.constant(np.compress(live, others, axis=1)), tf.constant(other_labels, tf.int32)
         self._steps, self._count_right = programs(common.estimator, common.stable_loss)
 
     def train(
