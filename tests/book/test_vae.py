@@ -115,7 +115,7 @@ def test_mean_gradient_is_the_elbos_without_drawing(name, architecture):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_mean_gradient_of_draws(name, architecture, seed_offset):
     """Four latents, with kinks in f and RELAX's surrogate; a right gradient fails once in a million runs."""
-    state, calls, size = tiny(name, 4, architecture), 200, 100
+    state, calls, size = tiny(name, 4, architecture), 200, 300
     x = tf.constant(np.repeat(X, size, 0), tf.float64)
     noise = np.random.default_rng(11 + seed_offset).random([calls, steps.planes(name), size, 4])
     estimate = estimator_of(name, state, x)
