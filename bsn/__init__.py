@@ -1,4 +1,4 @@
-"""Binary stochastic neurons: gradient estimators, and a Keras layer.
+"""Binary stochastic neurons: gradient estimators, a loss by any of them, a Keras layer and a trainer.
 
 >>> from bsn import BinaryStochastic             # a Keras layer for a model of your own
 >>> from bsn.estimators import sigmoid_adjusted  # one estimator as a plain function
@@ -8,18 +8,27 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
+    from bsn.curves import train
     from bsn.errors import InputError
+    from bsn.expectation import expectation
     from bsn.layers import BinaryStochastic
     from bsn.spec import Spec
 
-__all__ = ["BinaryStochastic", "InputError", "Spec"]
+__all__ = ["BinaryStochastic", "InputError", "Spec", "expectation", "train"]
 __version__ = "0.2.0"
 
-_MODULES = {"BinaryStochastic": "bsn.layers", "InputError": "bsn.errors", "Spec": "bsn.spec"}
+_MODULES = {
+    "BinaryStochastic": "bsn.layers",
+    "InputError": "bsn.errors",
+    "Spec": "bsn.spec",
+    "expectation": "bsn.expectation",
+    "train": "bsn.curves",
+}
 
 
 def __getattr__(name: str) -> typing.Any:
     """Import a name's module when it is first asked for: TensorFlow only where it is needed."""
     if name in _MODULES:
-        return getattr(importlib.import_module(_MODULES[name]), name)
+        value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+        return value
     raise AttributeError(f"module 'bsn' has no attribute {name!r}")

@@ -6,14 +6,14 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from bookkit import data, experiments, record, runs, statistics
+from bookkit import data, engines, experiments, record, runs, statistics
 from bookkit.figures.style import intervals, styled
 from bookkit.parameters import RULES, check
 from bookkit.progress import tell_cost
 from bookkit.settings import Settings
 from bsn.spec import Spec
 
-SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset")
+SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset", "engine")
 
 
 def checked(namespace: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,11 @@ def load(dataset: str = "auto") -> data.Data:
 
 
 def train(
-    settings: Mapping[str, dict[str, Any]], seeds: Sequence[int], dataset: str = "auto", **common: Any
+    settings: Mapping[str, dict[str, Any]],
+    seeds: Sequence[int],
+    dataset: str = "auto",
+    engine: str = "tensorflow",
+    **common: Any,
 ) -> pd.DataFrame:
     """Return the curves of every setting at every seed, as `bookkit.runs.run`, with a column `label`.
 
@@ -47,9 +51,9 @@ def train(
     ]
     source = load(dataset)
     distinct = list(dict.fromkeys(spec for _, spec in specs))  # two labels may mean the same net
-    curves = runs.run(distinct, source, Settings.from_environment())
+    curves = runs.run(distinct, source, Settings.from_environment(), engine)
     seconds = curves.drop_duplicates("net").seconds
-    keys = [record.key(spec, source.checksum) for spec in distinct]
+    keys = [record.key(spec, source.checksum, engines.of(spec, engine)) for spec in distinct]
     tell_cost(len(seconds), float(seconds.sum()), curves.attrs["trained"], keys)
     by_net = dict(tuple(curves.groupby("net")))
     copies = [

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import threadpoolctl
 
-from bookkit import environment, record
-from bookkit.compiled import curves, jit
+from bookkit import engines, environment, record
+from bookkit.compiled import jit
 from bookkit.data import Data
 from bsn.errors import InputError
 from bsn.spec import Spec
@@ -31,13 +31,15 @@ from bsn.spec import Spec
 if TYPE_CHECKING:
     import distributed
 
-Submit = Callable[[list[Spec]], "concurrent.futures.Future[list[record.Row]]"]
+Submit = Callable[[list[Spec], str], "concurrent.futures.Future[list[record.Row]]"]
 
 CHAPTERS = 6  # at once: they only wait for their nets, but each keeps a kernel of half a GiB in memory
 CONNECT_SECONDS = 10
 
 # as imported, not as edited since
-_SOURCE = environment.source_digest([*jit.SOURCES, jit.SOURCES[0].with_name("curves.py")])
+_SOURCE = environment.source_digest(
+    [*jit.SOURCES, jit.SOURCES[0].with_name("nets.py")], record.trainer_digest()
+)
 
 
 @contextlib.contextmanager
@@ -104,7 +106,7 @@ def submitter(address: str, data: Data) -> Iterator[tuple[Submit, int]]:
             unpacked = client.submit(_unpack, _packed(data), key=f"bsn-data-{data.checksum}-{data.name}")
         pool = client.get_executor(pure=False)
         yield (
-            lambda batch: pool.submit(_work, batch, unpacked, expected=fingerprint()),
+            lambda batch, engine: pool.submit(_work, batch, unpacked, engine, expected=fingerprint()),
             sum(client.nthreads().values()),
         )
 
@@ -158,7 +160,7 @@ def _unpack(packed: bytes) -> Data:
     return pickle.loads(zlib.decompress(packed))
 
 
-def _work(specs: list[Spec], data: Data, expected: dict[str, str]) -> list[record.Row]:
+def _work(specs: list[Spec], data: Data, engine: str, expected: dict[str, str]) -> list[record.Row]:
     """Train a batch in one thread of a worker."""
     import distributed
     from distributed.worker import thread_state
@@ -172,4 +174,4 @@ def _work(specs: list[Spec], data: Data, expected: dict[str, str]) -> list[recor
         if task is None or task.state == "cancelled" or worker.status.name in ("closing", "closed", "failed"):
             raise RuntimeError("cancelled")
 
-    return curves.train_together(specs, data, advance)
+    return engines.train_together(specs, data, engine, advance)

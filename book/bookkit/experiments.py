@@ -18,7 +18,8 @@ STEPS_PER_EPOCH = 1001  # the post
 EARLY = 3  # epochs that tell how fast a net learns
 LEAST_SEEDS = 10  # of the book's record
 CSV = [
-    "experiment", "label", "estimator", "hidden", "learning_rate", "slope_rate", "slope_in_training",
+    "experiment", "label", "engine", "estimator", "hidden", "learning_rate", "slope_rate",
+    "slope_in_training",
     "train_mode", "eval_mode", "stable_loss", "dataset", "seed", "epochs", "final_validation_accuracy",
     "final_training_accuracy", "diverged", "seconds",
 ]  # fmt: skip
@@ -49,8 +50,8 @@ def measures(rows: Iterable[record.Row]) -> pd.DataFrame:
 
     Returns:
         A DataFrame, one row per net and experiment it belongs to, in the order of the experiments:
-        `experiment`, `label`, `published`, `SETTINGS`, `dataset`, `seed`, `final` (accuracy after the last
-        epoch), `training` (at the last record), `early` (mean validation accuracy over the first
+        `experiment`, `label`, `published`, `SETTINGS`, `engine`, `dataset`, `seed`, `final` (accuracy after
+        the last epoch), `training` (at the last record), `early` (mean validation accuracy over the first
         three epochs), `early training` (the same of the training accuracy), `gap` (training minus
         validation accuracy at the last record), `diverged`, `seconds`.
     """
@@ -60,7 +61,7 @@ def measures(rows: Iterable[record.Row]) -> pd.DataFrame:
     last = curves.pivot_table("value", "net", "metric", aggfunc="last").reindex(columns=metrics)
     early = curves[curves.after_epoch < EARLY].pivot_table("value", "net", "metric").reindex(columns=metrics)
     frame = curves.drop_duplicates("net").set_index("net")
-    frame = frame[[*SETTINGS, "dataset", "seed", "seconds"]].assign(
+    frame = frame[[*SETTINGS, "engine", "dataset", "seed", "seconds"]].assign(
         final=last.epoch, training=last.training, early=early.validation,
         gap=last.training - last.validation, diverged=frame.diverged_step >= 0,
     )  # fmt: skip
@@ -96,16 +97,16 @@ def summary(name: str, rows: Sequence[record.Row]) -> str:
 
 
 def adopt(rows: Iterable[record.Row]) -> str:
-    """Make this build's nets of the experiments, on MNIST, the book's record; return what was adopted.
+    """Make this build's compiled nets of the experiments, on MNIST, the book's record; return what it is.
 
     It takes the seeds that every setting has; there must be at least `LEAST_SEEDS`.
 
     Raises:
         InputError: too few seeds, or a record that cannot be read or written.
     """
-    by_key = {row["key"]: row for row in rows if row["dataset"] == "mnist"}
+    by_key = {row["key"]: row for row in rows if row["dataset"] == "mnist" and row["engine"] == "compiled"}
     tried = sorted({(row["seed"], row["data"]) for row in by_key.values()})
-    trained = [[record.key(spec, data) for spec in specs([seed])] for seed, data in tried]
+    trained = [[record.key(spec, data, "compiled") for spec in specs([seed])] for seed, data in tried]
     seeds = [keys for keys in trained if by_key.keys() >= set(keys)]
     if len(seeds) < LEAST_SEEDS:
         raise InputError(

@@ -12,11 +12,7 @@ from bsn.errors import InputError, shown
 from bsn.estimators.registry import ESTIMATORS as REGISTRY
 from bsn.spec import MAX_COUNT, MAX_LAYERS, MAX_WIDTH, RECORD_EVERY
 
-# those that train here: the others need a second net that a spec does not describe, or 2^H evaluations
-ESTIMATORS = [name for name, entry in REGISTRY.items() if not entry.caller and entry.evaluations != "2^H"]
-SAMPLERS = [name for name in ESTIMATORS if REGISTRY[name].kind == "sampler"]
-SCORED = [name for name in ESTIMATORS if name not in SAMPLERS and REGISTRY[name].evaluations == 1]
-SEVERAL_PASSES = [name for name in ESTIMATORS if name not in SAMPLERS + SCORED]
+ESTIMATORS = [name for name, entry in REGISTRY.items() if entry.evaluations != "2^H"]  # those that train
 MAX_LENGTH = 1000  # entries of a list, characters of a path
 
 
@@ -94,6 +90,7 @@ RULES = {
     "epochs": _whole(1),
     "steps_per_epoch": _whole(RECORD_EVERY + 1),
     # of the experiments and the ranking
+    "engine": Rule(Literal["tensorflow", "compiled"], "one of tensorflow, compiled"),
     "dataset": _text("auto, mnist, digits or the path of an .npz file"),
     "seeds": _list_of(SEED),
     "learning_rates": RATES,

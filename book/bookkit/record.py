@@ -6,6 +6,7 @@ of them in one file.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -18,21 +19,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import bsn
 from bookkit import environment, files
 from bookkit.data import Data
 from bookkit.paths import ROOT
+from bsn.curves import Curve
 from bsn.errors import InputError
 from bsn.spec import Spec
 
 Row = dict[str, Any]  # one trained net: the columns of `SCHEMA`
 
 SEMANTICS = 1  # raise it when a change gives the same spec other results: the golden test tells
-ADDED = {"zero_biases": False}  # fields since format 1; what they are in older nets, which keep their keys
-COMPUTED_WITH = ["bsn", "numba", "numpy", "scipy"]
+# fields since formats 1 and 2; what they are in older nets, which keep their keys
+ADDED = {"zero_biases": False, "engine": "compiled"}
+LACKED: dict[bytes, list[str]] = {b"1": ["zero_biases", "engine"], b"2": ["engine"], b"3": []}
+COMPUTED_WITH = ["bsn", "numba", "numpy", "scipy", "tensorflow"]
 
 SCHEMA = pa.schema(
     [("key", pa.string()), ("semantics", pa.int64()), ("data", pa.string()), ("dataset", pa.string())]
-    + [(name, pa.string()) for name in ("estimator", "hidden", "train_mode", "eval_mode")]
+    + [(name, pa.string()) for name in ("engine", "estimator", "hidden", "train_mode", "eval_mode")]
     + [(name, pa.string()) for name in ("train_on", "evaluate_on")]
     + [(name, pa.float64()) for name in ("learning_rate", "slope_rate")]
     + [(name, pa.bool_()) for name in ("slope_in_training", "slope_in_evaluation")]
@@ -42,26 +47,33 @@ SCHEMA = pa.schema(
     + [("after_epoch", pa.list_(pa.int64())), ("step", pa.list_(pa.int64()))]
     + [("metric", pa.list_(pa.string())), ("value", pa.list_(pa.float64()))]
     + [("digest", pa.string())],
-    metadata={"bsn_format": "2"},
+    metadata={"bsn_format": "3"},
 )
 
 
-def key(spec: Spec, checksum: str) -> str:
-    """Return the name of a spec's net, for data with that checksum."""
-    fields = dataclasses.asdict(spec)
-    text = json.dumps(
-        {"spec": _without_added(fields), "data": checksum, "semantics": SEMANTICS}, sort_keys=True
+@functools.cache
+def trainer_digest() -> str:
+    """Return a hash of the sources in `bsn` that train a net, as they are when this is first called."""
+    folder = pathlib.Path(bsn.__file__).parent
+    return environment.source_digest(
+        [folder / "curves.py", folder / "training.py", *sorted((folder / "estimators").glob("*.py"))]
     )
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def row(spec: Spec, data: Data, points: Iterable[Sequence[Any]], diverged_step: int, seconds: float) -> Row:
-    """Return a net as the record holds it; points are (epochs completed, step, metric, value)."""
-    fields = {**dataclasses.asdict(spec), "hidden": "-".join(map(str, spec.hidden))}
-    fields |= {"diverged_step": int(diverged_step), "seconds": float(seconds)}
-    fields |= dict(zip(("after_epoch", "step", "metric", "value"), map(list, zip(*points))))
-    fields["value"] = [float(value) for value in fields["value"]]
-    return signed(key(spec, data.checksum), data, {"semantics": SEMANTICS, **fields}, COMPUTED_WITH)
+def key(spec: Spec, checksum: str, engine: str) -> str:
+    """Return the name of a spec's net, for data with that checksum, trained by that engine."""
+    fields = {"spec": _without_added(dataclasses.asdict(spec)), "data": checksum, "semantics": SEMANTICS}
+    if engine == "tensorflow":
+        fields["trainer"] = trainer_digest()
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def row(spec: Spec, data: Data, engine: str, curve: Curve, seconds: float) -> Row:
+    """Return a net as the record holds it."""
+    fields = {**dataclasses.asdict(spec), "hidden": "-".join(map(str, spec.hidden)), "engine": engine}
+    fields |= {"diverged_step": curve.diverged, "seconds": float(seconds)}
+    fields |= dict(zip(("after_epoch", "step", "metric", "value"), map(list, zip(*curve.points))))
+    return signed(key(spec, data.checksum, engine), data, {"semantics": SEMANTICS, **fields}, COMPUTED_WITH)
 
 
 def signed(key: str, data: Data, fields: Row, packages: Iterable[str]) -> Row:
@@ -124,10 +136,10 @@ def read(path: pathlib.Path) -> list[Row]:
         InputError: the file is cut short, damaged, edited or of a newer version.
     """
     schema, unchecked = read_table(path)
-    written = (schema.metadata or {}).get(b"bsn_format")
-    expected = [field for field in SCHEMA if written != b"1" or field.name not in ADDED]
-    if written not in (b"1", b"2") or not schema.equals(pa.schema(expected)):
-        raise refused(path, "is not a record of trained nets in format 1 or 2")
+    written = (schema.metadata or {}).get(b"bsn_format", b"")
+    expected = [field for field in SCHEMA if field.name not in LACKED.get(written, [])]
+    if written not in LACKED or not schema.equals(pa.schema(expected)):
+        raise refused(path, "is not a record of trained nets in format 1, 2 or 3")
     rows = unchanged(path, [ADDED | row for row in unchecked])
     for row in rows:
         if row["semantics"] > SEMANTICS:

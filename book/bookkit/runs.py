@@ -1,9 +1,7 @@
 """Training many nets at once: `run(specs, data, settings)`."""
 
-import collections
 import concurrent.futures
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,11 +10,11 @@ import numpy as np
 import pandas as pd
 import threadpoolctl
 
-from bookkit import cluster, record
-from bookkit.compiled.curves import load_part, train_together
+from bookkit import cluster, engines, record
 from bookkit.data import Data
 from bookkit.progress import training_progress
 from bookkit.settings import Settings
+from bsn.curves import alike
 from bsn.errors import InputError
 from bsn.spec import Spec
 
@@ -26,28 +24,30 @@ Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 
 
 def run(
-    specs: Sequence[Spec], data: Data, settings: Settings, progress: Progress = training_progress
+    specs: Sequence[Spec],
+    data: Data,
+    settings: Settings,
+    engine: str = "tensorflow",
+    progress: Progress = training_progress,
 ) -> pd.DataFrame:
     """Train the nets that this build's record lacks, and return the learning curves of all.
 
     Nets that agree in all but learning rate, slopes and modes, and share a seed, see the same
     mini-batches and the same noise, so that settings are compared in pairs. A net's result depends on
-    its own spec alone, to the last bit.
+    its own spec and engine alone: to the last bit if compiled, by TensorFlow to rounding.
 
     Args:
         specs: without repeats.
         settings: the record's folder, and where to train: on threads here, or on a scheduler's workers.
+        engine: "tensorflow", or "compiled" for those that it serves; see `bookkit.engines`.
         progress: called with the total number of steps; see `bookkit.progress`.
 
     Returns:
-        A tidy DataFrame: `net` (position in `specs`), every field of the spec, `dataset`, `after_epoch`
-        (epochs completed), `step` (mini-batches trained on so far), `metric`, `value`, `diverged_step`,
-        `seconds`. The metrics, all accuracies, are those of the post: "training", the sum of the batch
-        accuracies since the last record divided by 100 (an epoch's first sum holds 101 of them);
-        "validation", at the same points; "epoch", before the first epoch and after each, with the
-        slope after its increase: the last of these is the final number. `diverged_step` is the
-        step whose loss was first not finite, or -1; such a net predicts class 0 from then on. `seconds` is
-        the net's share of a core's time. In its `attrs`, `trained` is how many nets the record lacked.
+        A tidy DataFrame: `net` (position in `specs`), every field of the spec, `engine`, `dataset`,
+        `after_epoch` (epochs completed), `step` (mini-batches trained on so far), `metric`, `value`,
+        `diverged_step`, `seconds`. See `bsn.curves.Curve`: the last point of the metric "epoch" is the final
+        number, and a net that diverged predicts class 0 from then on. `seconds` is the net's share of a
+        core's time. In its `attrs`, `trained` is how many nets the record lacked.
 
     Raises:
         InputError: no specs, or the same one twice, a record that cannot be read or written, or a
@@ -57,12 +57,12 @@ def run(
         raise InputError("run: no specs; expected at least one")
     if len(set(specs)) < len(specs):
         raise InputError("run: the same spec twice; expected different ones")
-    keys = {spec: record.key(spec, data.checksum) for spec in specs}
+    keys = {spec: record.key(spec, data.checksum, engines.of(spec, engine)) for spec in specs}
     # a damaged file is refused even if nothing in it is wanted: it would be overwritten
     rows = record.look_up(settings.record, keys.values()) if settings.record else {}
     rows = {} if settings.fresh else rows
     lacking = [spec for spec in specs if keys[spec] not in rows]
-    for row in train(lacking, data, settings, progress):
+    for row in train(lacking, data, settings, engine, progress):
         if settings.record:
             record.add(settings.record, row)
         rows[row["key"]] = row
@@ -72,7 +72,11 @@ def run(
 
 
 def train(
-    specs: Sequence[Spec], data: Data, settings: Settings, progress: Progress = training_progress
+    specs: Sequence[Spec],
+    data: Data,
+    settings: Settings,
+    engine: str = "tensorflow",
+    progress: Progress = training_progress,
 ) -> Iterator[record.Row]:
     """Train nets, whatever the record has; yield a `bookkit.record.row` per net, as it is done.
 
@@ -86,11 +90,10 @@ def train(
         if settings.scheduler:
             submit, threads = stack.enter_context(cluster.submitter(settings.scheduler, data))
         else:
-            for part in {part for spec in specs for part in (spec.train_on, spec.evaluate_on)}:
-                load_part(data, part)  # before the threads, so that none does it twice
+            engines.prepare(specs, data, engine)
             submit, threads = stack.enter_context(_threads(settings.threads, data, advance)), settings.threads
         groups = side_by_side(specs, threads)
-        tasks = [submit([specs[net] for net in nets]) for nets in groups]
+        tasks = [submit([specs[net] for net in nets], engines.of(specs[nets[0]], engine)) for nets in groups]
         for task in concurrent.futures.as_completed(tasks):
             rows = task.result()
             if settings.scheduler:
@@ -111,7 +114,7 @@ def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[
 
     with threadpoolctl.threadpool_limits(1, "blas"), concurrent.futures.ThreadPoolExecutor(count) as pool:
         try:
-            yield lambda batch: pool.submit(train_together, batch, data, advance)
+            yield lambda batch, engine: pool.submit(engines.train_together, batch, data, engine, advance)
         except BaseException:  # Ctrl-C too: the threads notice at their next record
             stopped.set()
             pool.shutdown(cancel_futures=True)
@@ -120,13 +123,10 @@ def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[
 
 def side_by_side(specs: Sequence[Spec], threads: int) -> list[list[int]]:
     """Return positions of the specs trained together by one thread, the longest work first."""
-    alike = collections.defaultdict(list)
-    for net, spec in enumerate(specs):
-        alike[_batch_key(spec)].append(net)
     largest = min(SIDE_BY_SIDE, -(-len(specs) // threads))
     groups = [
         [int(net) for net in part]
-        for nets in alike.values()
+        for nets in alike(specs)
         for part in np.array_split(nets, -(-len(nets) // largest))
     ]
     return sorted(groups, key=lambda nets: -len(nets) * specs[nets[0]].epochs * sum(specs[nets[0]].hidden))
@@ -137,10 +137,3 @@ def final_accuracies(curves: pd.DataFrame) -> pd.DataFrame:
     ends = curves[curves.metric == "epoch"]
     last = ends.loc[ends.groupby("net").step.idxmax()]
     return last.rename(columns={"value": "final"}).drop(columns="metric").reset_index(drop=True)
-
-
-def _batch_key(spec: Spec) -> Spec:
-    """Return what nets trained side by side have in common."""
-    plain = Spec(estimator=spec.estimator, learning_rate=1.0)
-    differ = "learning_rate slope_rate slope_in_training slope_in_evaluation train_mode eval_mode".split()
-    return dataclasses.replace(spec, **{name: getattr(plain, name) for name in differ})

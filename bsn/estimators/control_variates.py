@@ -3,6 +3,8 @@
 All are unbiased whatever the control variate, which decides the variance alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 from bsn.backend import Loss, Scalar, Tensor, tf
@@ -13,12 +15,16 @@ __all__ = ["muprop", "rebar", "relax", "variance_gradient"]
 
 
 @register("MuProp", "unbiased", "Gu et al. 2016, arXiv:1511.05176", evaluations=2, derivative="p")
-def muprop(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
+def muprop(f: Loss, logits: Tensor, noise: Tensor, smooth: Loss | None = None) -> Tensor:
     """Take f's first-order expansion around p as control variate.
 
     g = (f(b) - f(p) - f'(p) (b - p)) (b - p) + f'(p) p (1 - p), with f'(p) (b - p) summed over units.
     Requires two evaluations of f, at b and p, and f' at p; one uniform per unit. Unbiased.
-    No variance if f is linear. In a net of several layers the paper's f(p) is the mean-field pass.
+    No variance if f is linear.
+
+    Args:
+        smooth: what stands in for f at p; f itself by default. In a stack, where f has steps of its own, the
+            paper takes the layers above by their means.
 
     >>> muprop(lambda b: 3.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]])).numpy().tolist()
     [[0.75]]
@@ -26,7 +32,7 @@ def muprop(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     b, p = sample(logits, noise), tf.stop_gradient(tf.sigmoid(logits))
     with tf.GradientTape() as tape:
         tape.watch(p)
-        at_mean = f(p)
+        at_mean = (smooth or f)(p)
     derivative = tape.gradient(at_mean, p, unconnected_gradients="zero")
     residual = f(b) - at_mean - tf.reduce_sum(derivative * (b - p), axis=-1)
     return residual[..., None] * (b - p) + derivative * p * (1 - p)
@@ -41,7 +47,14 @@ def muprop(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     noise=2,
     state="eta and temperature, its caller's",
 )
-def rebar(f: Loss, logits: Tensor, noise: Tensor, eta: Scalar = 1.0, temperature: Scalar = 0.5) -> Tensor:
+def rebar(
+    f: Loss,
+    logits: Tensor,
+    noise: Tensor,
+    eta: Scalar = 1.0,
+    temperature: Scalar = 0.5,
+    smooth: Loss | None = None,
+) -> Tensor:
     """Take f at the relaxed sample as control variate: `relax` with c(z) = eta f(sigmoid(z / t)).
 
     g = (f(b) - eta f(y~)) (b - p) + eta d/da (f(y) - f(y~)), for y = sigmoid(z / t) and y~ of z~.
@@ -51,12 +64,14 @@ def rebar(f: Loss, logits: Tensor, noise: Tensor, eta: Scalar = 1.0, temperature
         noise: [2, ..., H], for b and z, and for z~; see `tied` for the paper's coupled noise.
         eta, temperature: scale of the control variate, and t > 0; tuned by `variance_gradient` in the paper,
             which relaxes to sigmoid(z / t + a t / (t + 1)) in its experiments.
+        smooth: what stands in for f at y and y~; f itself by default. In a stack, where f has steps of its
+            own, the layers above relaxed.
 
     >>> u = tf.constant([[[0.3]], [[0.8]]])
     >>> print(rebar(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), u).numpy().round(3))
     [[0.69]]
     """
-    return relax(f, logits, noise, lambda z: eta * f(tf.sigmoid(z / temperature)))
+    return relax(f, logits, noise, lambda z: eta * (smooth or f)(tf.sigmoid(z / temperature)))
 
 
 @register(

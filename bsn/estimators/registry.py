@@ -36,6 +36,9 @@ class Estimator:
         state: what is carried from step to step; "" if nothing.
         initial: logits -> the state before the first step; None if there is none.
         caller: the argument that the caller must supply and learn, such as a baseline; "" if none.
+        rule: of one that takes a single pass without noise of its own, the arithmetic of one unit, which
+            TensorFlow and Numba run alike. Of a sampler (p, q, b, slope) -> the sample's derivative, of a
+            gradient estimator (p, q, b, loss, baseline) -> g; q is 1 - p.
     """
 
     name: str
@@ -50,6 +53,13 @@ class Estimator:
     state: str = ""
     initial: Callable[[Tensor], Any] | None = None
     caller: str = ""
+    rule: Callable[..., Any] | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of what else the function takes: slope, temperature, eta, smooth, baseline, surrogate."""
+        names = tuple(inspect.signature(self.function).parameters)
+        return names[names.index("noise") + (2 if self.initial else 1) :]
 
     @property
     def slope(self) -> bool:
@@ -80,7 +90,7 @@ def register(
         @functools.wraps(function)
         def checked(*args: P.args, **options: P.kwargs) -> R:
             given = signature.bind(*args, **options).arguments
-            _check_noise(entry, given["logits"], given.get("noise"))
+            check_noise(entry, given["logits"], given.get("noise"))
             return function(*args, **options)
 
         if reference:
@@ -93,7 +103,7 @@ def register(
     return enter
 
 
-def _check_noise(entry: Estimator, logits: Any, noise: Any) -> None:
+def check_noise(entry: Estimator, logits: Any, noise: Any) -> None:
     """Raise an `InputError` if the noise's static shape contradicts the registry; no operation is added."""
     if entry.noise == 0 or entry.deterministic and np.ndim(noise) == 0:
         return

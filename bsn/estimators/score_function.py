@@ -4,7 +4,9 @@ None needs f to be differentiable. A baseline c that does not depend on b leaves
 (b - p) (f(b) - c) unchanged, and can take away much of the variance.
 """
 
-from bsn.backend import Loss, Tensor, tf
+from typing import Any
+
+from bsn.backend import Loss, Scalar, Tensor, tf
 from bsn.estimators.registry import register
 from bsn.estimators.sampling import sample
 
@@ -14,7 +16,32 @@ DECAY = 0.95  # of the moving averages (the post)
 FLOOR = 1e-4  # added to the variance adjustment's denominator (the post)
 
 
-@register("REINFORCE", "unbiased", "Williams 1992, doi:10.1007/BF00992696")
+def squared_score(p: Any, q: Any, b: Any) -> Any:
+    """Return (b - p)^2."""
+    return b * q * q + (1 - b) * p * p
+
+
+def weighed(p: Any, q: Any, b: Any, loss: Any, baseline: Any) -> Any:
+    """Return the score b - p times f - c; in a form that keeps the digits of both 1 - p and p."""
+    return (b * q - (1 - b) * p) * (loss - baseline)
+
+
+def decayed(average: Any, value: Any) -> Any:
+    """Return a moving average with one more value."""
+    return DECAY * average + (1 - DECAY) * value
+
+
+def variance_baseline(numerator: Any, denominator: Any) -> Any:
+    """Return the variance adjustment's c, from its two moments."""
+    return numerator / (denominator + FLOOR)
+
+
+def by_rule(logits: Tensor, b: Tensor, loss: Tensor, baseline: Scalar) -> Tensor:
+    """Return `weighed` for samples [..., H] and losses [...]; the baseline broadcasts with [..., 1]."""
+    return weighed(tf.sigmoid(logits), tf.sigmoid(-logits), b, loss[..., None], baseline)
+
+
+@register("REINFORCE", "unbiased", "Williams 1992, doi:10.1007/BF00992696", rule=weighed)
 def reinforce(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     """Weigh the score b - p by the loss.
 
@@ -25,7 +52,7 @@ def reinforce(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     [[1.0]]
     """
     b = sample(logits, noise)
-    return (b - tf.sigmoid(logits)) * f(b)[..., None]
+    return by_rule(logits, b, f(b), 0.0)
 
 
 @register(
@@ -34,6 +61,7 @@ def reinforce(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     "Williams 1992, doi:10.1007/BF00992696",
     state="mean loss",
     initial=lambda logits: tf.zeros_like(logits[..., 0, 0]),
+    rule=weighed,
 )
 def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Subtract the moving average of past losses from the loss (reinforcement comparison).
@@ -51,8 +79,8 @@ def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tupl
     """
     b = sample(logits, noise)
     loss = f(b)  # ... x B
-    g = (b - tf.sigmoid(logits)) * (loss - tf.expand_dims(mean, -1))[..., None]
-    return g, DECAY * mean + (1 - DECAY) * tf.reduce_mean(loss, axis=-1)
+    g = by_rule(logits, b, loss, tf.expand_dims(mean, -1)[..., None])
+    return g, decayed(mean, tf.reduce_mean(loss, axis=-1))
 
 
 @register(
@@ -61,6 +89,7 @@ def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tupl
     "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
     state="two moments per unit",
     initial=lambda logits: (tf.zeros_like(logits[..., 0, :]), tf.ones_like(logits[..., 0, :])),
+    rule=weighed,
 )
 def variance_adjusted(
     f: Loss, logits: Tensor, noise: Tensor, moments: tuple[Tensor, Tensor]
@@ -80,14 +109,12 @@ def variance_adjusted(
     [[0.987]]
     """
     b = sample(logits, noise)
-    score = b - tf.sigmoid(logits)  # ... x B x H
-    loss = f(b)[..., None]  # ... x B x 1
-    numerator, denominator = moments
-    squared = tf.square(score)
-    numerator = DECAY * numerator + (1 - DECAY) * tf.reduce_mean(squared * loss, axis=-2)
-    denominator = DECAY * denominator + (1 - DECAY) * tf.reduce_mean(squared, axis=-2)
-    baseline = numerator / (denominator + FLOOR)  # ... x H
-    return score * (loss - baseline[..., None, :]), (numerator, denominator)
+    loss = f(b)  # ... x B
+    squared = squared_score(tf.sigmoid(logits), tf.sigmoid(-logits), b)  # ... x B x H
+    numerator = decayed(moments[0], tf.reduce_mean(squared * loss[..., None], axis=-2))
+    denominator = decayed(moments[1], tf.reduce_mean(squared, axis=-2))
+    baseline = variance_baseline(numerator, denominator)  # ... x H
+    return by_rule(logits, b, loss, baseline[..., None, :]), (numerator, denominator)
 
 
 @register(
@@ -112,7 +139,7 @@ def nvil(f: Loss, logits: Tensor, noise: Tensor, baseline: Tensor) -> Tensor:
     [[0.5]]
     """
     b = sample(logits, noise)
-    return (b - tf.sigmoid(logits)) * (f(b) - baseline)[..., None]
+    return by_rule(logits, b, f(b), baseline[..., None])
 
 
 @register("Leave-one-out", "unbiased", "Salimans, Knowles 2014, arXiv:1401.1022", evaluations="K", noise="K")

@@ -6,6 +6,7 @@ All are samplers (see `bsn.estimators`) and evaluate f once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bsn.backend import Scalar, Tensor, tf
 from bsn.estimators.registry import register
@@ -25,7 +26,41 @@ def straight_through(logits: Tensor, value: Tensor, derivative: Tensor) -> Tenso
     return unit(logits)
 
 
-@register("Sigmoid", "biased, except where f is linear in each unit", "", derivative="p", noise=0)
+def steepness(p: Any, q: Any, b: Any, slope: Any) -> Any:
+    """Return the derivative of sigmoid(s a), s p (1 - p)."""
+    return slope * p * q
+
+
+def fired(p: Any, q: Any, b: Any, slope: Any) -> Any:
+    """Return 1 if the unit fired, else 0."""
+    return b
+
+
+def unchanged(p: Any, q: Any, b: Any, slope: Any) -> Any:
+    """Return 1, the identity's derivative."""
+    return b * 0 + 1
+
+
+def half_the_distance(p: Any, q: Any, b: Any, slope: Any) -> Any:
+    """Return s |b - p| / 2."""
+    return slope * (b * q + (1 - b) * p) / 2
+
+
+def by_rule(logits: Tensor, noise: Tensor, slope: Scalar, rule: Callable[..., Tensor]) -> Tensor:
+    """Return the sample, with the derivative that `rule` gives; see `bsn.estimators.registry.Estimator`."""
+    p, q = tf.sigmoid(slope * logits), tf.sigmoid(-slope * logits)
+    b = sample(logits, noise, slope)
+    return straight_through(logits, b, rule(p, q, b, slope))
+
+
+@register(
+    "Sigmoid",
+    "biased, except where f is linear in each unit",
+    "",
+    derivative="p",
+    noise=0,
+    rule=steepness,
+)
 def sigmoid(logits: Tensor, noise: Tensor | None, slope: Scalar = 1.0) -> Tensor:
     """Return the deterministic unit p = sigmoid(s a), no sample.
 
@@ -39,7 +74,13 @@ def sigmoid(logits: Tensor, noise: Tensor | None, slope: Scalar = 1.0) -> Tensor
     return tf.sigmoid(slope * logits)
 
 
-@register("Pass-through", "biased", "Bengio, Léonard, Courville 2013, arXiv:1308.3432", derivative="b")
+@register(
+    "Pass-through",
+    "biased",
+    "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
+    derivative="b",
+    rule=unchanged,
+)
 def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with the identity as derivative.
 
@@ -53,8 +94,7 @@ def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     >>> float(loss), tape.gradient(loss, a).numpy().tolist()
     (3.0, [3.0, 3.0])
     """
-    b = sample(logits, noise, slope)
-    return straight_through(logits, b, tf.ones_like(b))
+    return by_rule(logits, noise, slope, unchanged)
 
 
 @register(
@@ -62,6 +102,7 @@ def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     "biased, except where f is linear in each unit",
     "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
     derivative="b",
+    rule=steepness,
 )
 def sigmoid_adjusted(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with the sigmoid's derivative.
@@ -75,11 +116,10 @@ def sigmoid_adjusted(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tens
 
     See also, for the slope (of a hard sigmoid): Chung, Ahn, Bengio 2016, arXiv:1609.01704.
     """
-    p = tf.sigmoid(slope * logits)
-    return straight_through(logits, sample(logits, noise, slope), slope * p * (1 - p))
+    return by_rule(logits, noise, slope, steepness)
 
 
-@register("Fires-only", "biased", "R2RT 2016", derivative="b")
+@register("Fires-only", "biased", "R2RT 2016", derivative="b", rule=fired)
 def fires_only(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, and pass the gradient only if the unit fired, as R2RT's code did before January 2017.
 
@@ -89,8 +129,7 @@ def fires_only(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     >>> fires_only(tf.zeros([2]), tf.constant([0.4, 0.6])).numpy().tolist()
     [1.0, 0.0]
     """
-    b = sample(logits, noise, slope)
-    return straight_through(logits, b, b)
+    return by_rule(logits, noise, slope, fired)
 
 
 @register(
@@ -98,6 +137,7 @@ def fires_only(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     "biased, except where f is quadratic in each unit",
     "Liu et al. 2023, arXiv:2304.08612",
     derivative="b",
+    rule=half_the_distance,
 )
 def reinmax(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with half the distance from b to p as derivative: ReinMax at temperature 1.
@@ -113,5 +153,4 @@ def reinmax(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
 
     See also, for DARN: Gregor et al. 2014, arXiv:1310.8499.
     """
-    b = sample(logits, noise, slope)
-    return straight_through(logits, b, slope * tf.abs(b - tf.sigmoid(slope * logits)) / 2)
+    return by_rule(logits, noise, slope, half_the_distance)

@@ -26,13 +26,14 @@ NETS = [
 ]
 
 
-def curves(**changed):
-    """The recorded values of every golden net, trained now: a list of lists."""
+def curves(engine="compiled", **changed):
+    """The recorded values of every golden net, trained now by an engine: a list of lists."""
     digits = data.load("digits")
     common = dict(hidden=(20,), seed=11, epochs=2, steps_per_epoch=151)
     specs = [Spec(**{**common, **fields, **changed}) for fields in NETS]
-    values = {row["key"]: row["value"] for row in runs.train(specs, digits, Settings(record=None, threads=2))}
-    return [values[record.key(spec, digits.checksum)] for spec in specs]
+    rows = runs.train(specs, digits, Settings(record=None, threads=2), engine)
+    values = {row["key"]: row["value"] for row in rows}
+    return [values[record.key(spec, digits.checksum, engine)] for spec in specs]
 
 
 def differ(stored, trained):

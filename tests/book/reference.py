@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from bookkit.compiled import network
+from bookkit.compiled import kernels
+from bsn import Spec
+from bsn.curves import initial_layers
 
 DECAY, FLOOR = 0.95, 1e-4
 
@@ -22,16 +24,20 @@ def draws_that_fit(p, u, k=10):
     return np.where(u < p, v * p, p + v * (1 - p))
 
 
+def initial_parameters(seed, widths):
+    """One net's [(W, b), ...] before training."""
+    spec = Spec(estimator="sigmoid", learning_rate=1.0, hidden=widths[1:-1], seed=seed)
+    return initial_layers(spec, widths[0], widths[-1])
+
+
 def state(nets, i, estimator):
     """Return net i's [(W, b), ...] and, for each hidden layer, what the estimator averages, in float64."""
-    (_, bias), *upper = network.layers(nets.upper[i], nets.widths)
-    width = len(bias)
-    parameters = [(nets.first[:, i * width : (i + 1) * width], bias), *upper]
+    layers = [(np.float64(weights), np.float64(biases)) for weights, biases in kernels.net(nets, i)]
     moments = np.split(np.float64(nets.moments[i]), np.cumsum(nets.widths[:-1])[:-1], axis=1)
     averaged = {"variance-adjusted": tuple, "moving-average": lambda m: (m[0, 0],)}.get(
         estimator, lambda m: ()
     )
-    return [(np.float64(w), np.float64(b)) for w, b in parameters], [averaged(m) for m in moments]
+    return layers, [averaged(m) for m in moments]
 
 
 def assert_close(found, expected, **tolerances):

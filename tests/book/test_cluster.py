@@ -18,15 +18,16 @@ import numpy as np
 import pytest
 from conftest import run_bsn
 
-from bookkit import cluster, data, record
-from bookkit.parameters import ESTIMATORS
-from bookkit.runs import run
+from bookkit import cluster, data, record, runs
+from bookkit.progress import training_progress
 from bookkit.settings import Settings
 from bsn import InputError, Spec
+from bsn.estimators import ESTIMATORS as ENTRIES
 
 pytestmark = pytest.mark.slow
 DIGITS = data.load("digits")
 HERE = Settings(record=None, threads=2)
+ESTIMATORS = [name for name, entry in ENTRIES.items() if entry.rule]
 
 
 class Cluster:
@@ -97,6 +98,10 @@ def specs(seeds, **fields):
 LONG = dict(hidden=(100,), epochs=2, steps_per_epoch=1001)
 
 
+def run(specs, data, settings, progress=training_progress):
+    return runs.run(specs, data, settings, "compiled", progress)
+
+
 def result(curves):
     return curves.drop(columns="seconds")
 
@@ -125,7 +130,7 @@ def at_the_first(action):
 
 
 def test_the_same_record_as_without(shared_cluster, tmp_path):
-    """Every estimator's nets, to the last bit, on data of one's own that the workers cannot read."""
+    """Compiled nets and one of TensorFlow's, to the last bit, on data that the workers cannot read."""
     rng = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", 300), ("validation", 60), ("test", 60)):
@@ -134,6 +139,7 @@ def test_the_same_record_as_without(shared_cluster, tmp_path):
     np.savez(tmp_path / "mine.npz", **arrays)
     mine = data.load(str(tmp_path / "mine.npz"))
     wanted = [spec for estimator in ESTIMATORS for spec in specs([1, 2], estimator=estimator)]
+    wanted.append(Spec(estimator="disarm", learning_rate=0.01, hidden=(20,), epochs=1, steps_per_epoch=101))
     done = []
 
     @contextlib.contextmanager
@@ -156,9 +162,9 @@ def test_a_worker_gets_the_data_once(shared_cluster):
     """Two runs, many batches each."""
 
     def taken(dask_worker):
-        from bookkit.compiled import curves
+        from bookkit.compiled import nets
 
-        return curves.load_part.cache_info().misses
+        return nets.load_part.cache_info().misses
 
     with shared_cluster.client() as client:
         before = client.run(taken)

@@ -10,8 +10,9 @@ import pytest
 from bookkit import data, statistics
 from bookkit.parameters import check
 from bookkit.studies.laboratory import caller, findings, measuring, settings
-from bsn import InputError
+from bsn import InputError, Spec
 from bsn.backend import tf
+from bsn.curves import initial_layers
 from bsn.estimators import ESTIMATORS
 
 UNBIASED = oracle.UNBIASED
@@ -150,7 +151,8 @@ def test_the_nets_loss_and_gradient(net):
 def test_a_net_is_trained_as_bsn_run_trains(net):
     """Its hidden units' weights are those of the same seed's net, and training has moved them."""
     images = data.load("digits").parts["train"][0][:50].astype(float)
-    (weights, bias), _ = settings.network.initial_parameters(NET_SEEDS[0], [64, 4, 10])
+    spec = Spec(estimator="sigmoid", learning_rate=1.0, hidden=(4,), seed=NET_SEEDS[0])
+    (weights, bias), _ = initial_layers(spec, 64, 10)
     np.testing.assert_allclose(net.logits[0], images @ weights.astype(float) + bias, atol=1e-5)
     assert np.abs(net.logits[1] - net.logits[0]).max() > 0.1
 

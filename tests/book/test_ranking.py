@@ -10,10 +10,10 @@ import pytest
 from conftest import ROOT
 
 from bookkit import data, record, runs, statistics
-from bookkit.parameters import ESTIMATORS
 from bookkit.publish import book, cli
 from bookkit.settings import Settings
 from bookkit.studies import ranking
+from bookkit.studies.ranking import TRAINED as ESTIMATORS
 from bsn.errors import InputError
 from bsn.spec import Spec
 

@@ -28,14 +28,15 @@ def short(**fields):
 
 
 def run(folder, specs, **settings):
-    return runs.run(specs, DIGITS, Settings(record=folder, threads=2, **settings))
+    return runs.run(specs, DIGITS, Settings(record=folder, threads=2, **settings), "compiled")
 
 
-def test_the_golden_nets_train_as_they_did():
+@pytest.mark.parametrize("engine", ["compiled", "tensorflow"])
+def test_the_golden_nets_train_as_they_did(engine):
     """Fails when the same spec gives another result: then raise SEMANTICS and run tests/golden.py."""
     stored = json.loads(golden.PATH.read_text())
     assert stored["semantics"] == record.SEMANTICS
-    assert not golden.differ(stored["curves"], golden.curves())
+    assert not golden.differ(stored["curves"], golden.curves(engine))
 
 
 @pytest.mark.parametrize("changed", [dict(seed=12), dict(hidden=(21,))])
@@ -64,11 +65,15 @@ def test_run_trains_only_what_the_record_lacks(folder, monkeypatch):
 
 def test_what_determines_a_net_is_in_its_name(monkeypatch):
     spec = short()
-    names = {record.key(spec, "data"), record.key(spec, "other data")}
-    names |= {record.key(short(**fields), "data") for fields in (dict(seed=2), dict(stable_loss=True))}
-    monkeypatch.setattr(record, "SEMANTICS", record.SEMANTICS + 1)
-    names.add(record.key(spec, "data"))
-    assert len(names) == 5
+    names = {record.key(spec, "data", "compiled"), record.key(spec, "other data", "compiled")}
+    names |= {record.key(short(**f), "data", "compiled") for f in (dict(seed=2), dict(stable_loss=True))}
+    names.add(record.key(spec, "data", "tensorflow"))
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "SEMANTICS", record.SEMANTICS + 1)
+        names.add(record.key(spec, "data", "compiled"))
+    monkeypatch.setattr(record, "trainer_digest", lambda: "of another state of the sources")
+    names.add(record.key(spec, "data", "tensorflow"))
+    assert len(names) == 7 and record.key(spec, "data", "compiled") in names
 
 
 def damages(path, trap):
@@ -86,7 +91,7 @@ def damages(path, trap):
 
     def newer_format():
         table = pq.read_table(path)
-        pq.write_table(table.replace_schema_metadata({"bsn_format": "3"}), path)
+        pq.write_table(table.replace_schema_metadata({"bsn_format": "4"}), path)
 
     cut = [lambda end=end: path.write_bytes(whole[:end]) for end in (0, 9, len(whole) // 2, -9)]
     foreign = [lambda: path.write_text("nothing of the kind"), lambda: path.write_bytes(pickle.dumps(trap))]
@@ -97,7 +102,7 @@ def damages(path, trap):
             replaced(value=[0.5] * len(row["value"]), digest=row["digest"]), replaced(digest=None),
             replaced(**dict.fromkeys(row)), replaced(value=[], digest=row["digest"]),
         ],
-        "is not a record of trained nets in format 1 or 2": [
+        "is not a record of trained nets in format 1, 2 or 3": [
             newer_format, lambda: pq.write_table(pa.table({"key": ["a"]}), path),
         ],
         "training semantics 2, newer than 1": [replaced(semantics=2)],
@@ -125,7 +130,7 @@ def test_a_damaged_record_is_refused_and_left_as_it_is(folder, fresh):
 
 
 def test_any_flipped_byte_of_a_record_is_refused_or_changes_nothing(folder):
-    [net] = runs.train([short()], DIGITS, Settings(record=None))
+    [net] = runs.train([short()], DIGITS, Settings(record=None), "compiled")
     record.add(folder, net)
     [path] = folder.iterdir()
     whole, refused = path.read_bytes(), 0
@@ -140,16 +145,18 @@ def test_any_flipped_byte_of_a_record_is_refused_or_changes_nothing(folder):
     assert refused > 50
 
 
-def test_a_net_of_the_first_format_is_still_found(folder):
-    """It had no `zero_biases`; its key and digest are as they were."""
+@pytest.mark.parametrize("format_, lacked", [("1", ["zero_biases", "engine"]), ("2", ["engine"])])
+def test_a_net_of_an_older_format_is_still_found(folder, format_, lacked):
+    """It had no such fields; its key and digest are as they were."""
     spec = short()
-    [row] = runs.train([spec], DIGITS, Settings(record=None))
-    assert record.key(spec, "data") == "603ba1a34d98857ac4bdb80434eaf6bc"
-    assert record.key(short(zero_biases=True), "data") != record.key(spec, "data")
+    [row] = runs.train([spec], DIGITS, Settings(record=None), "compiled")
+    key = record.key(spec, "data", "compiled")
+    assert key == "603ba1a34d98857ac4bdb80434eaf6bc"
+    assert record.key(short(zero_biases=True), "data", "compiled") != key
     record.add(folder, row)
     [path] = folder.iterdir()
-    old = pq.read_table(path).drop_columns(["zero_biases"])
-    pq.write_table(old.replace_schema_metadata({"bsn_format": "1"}), path)
+    old = pq.read_table(path).drop_columns(lacked)
+    pq.write_table(old.replace_schema_metadata({"bsn_format": format_}), path)
     assert record.look_up(folder, [row["key"]]) == {row["key"]: row}
 
 

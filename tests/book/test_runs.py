@@ -9,13 +9,16 @@ import pytest
 import reference
 
 from bookkit import data, runs
-from bookkit.compiled import curves as loop
-from bookkit.compiled import network, steps
-from bookkit.compiled.curves import shuffled_batches, uniform_noise
+from bookkit.compiled.nets import Nets
 from bookkit.parameters import ESTIMATORS
 from bookkit.runs import SIDE_BY_SIDE, final_accuracies, side_by_side
 from bookkit.settings import Settings
-from bsn import InputError, Spec
+from bsn import InputError, Spec, train
+from bsn import curves as loop
+from bsn.backend import tf
+from bsn.curves import shuffled_batches
+from bsn.curves import uniform_noise as drawn
+from bsn.estimators import ESTIMATORS as ENTRIES
 from bsn.spec import BATCH_SIZE
 
 DIGITS = data.load("digits")
@@ -23,12 +26,8 @@ STEPS = 251  # per epoch: two records, and the steps after the last of them
 CLOSE = 1e-5  # samples and predictions within it of another outcome may differ between implementations
 
 
-def run(specs, **options):
-    return runs.run(specs, DIGITS, Settings(record=None, threads=2), **options)
-
-
-def drawn(seed, step, use, shape):
-    return uniform_noise(seed, step, use, np.empty(shape, np.float32))
+def run(specs, engine="compiled", **options):
+    return runs.run(specs, DIGITS, Settings(record=None, threads=2), engine, **options)
 
 
 def short(**fields):
@@ -36,59 +35,76 @@ def short(**fields):
     return Spec(**{**common, **fields})
 
 
-class Replay:
-    """Stands in for the kernels in a run of one net, and does each step in NumPy (float64), too.
+ENGINES = {
+    "compiled": lambda specs: Nets(specs, DIGITS),
+    "tensorflow": lambda specs: loop.Nets(specs, DIGITS.parts, DIGITS.classes),
+}
 
-    Each step and evaluation begins at the kernels' own state: whole paths of two implementations part, since
+
+def state(nets, estimator):
+    """The first net's [(W, b), ...] and, for each hidden layer, what the estimator averages, in float64."""
+    if isinstance(nets, Nets):
+        return reference.state(nets.nets, 0, estimator)
+    layers = [tuple(map(np.float64, pair)) for pair in nets.layers_of(0)]
+    return layers, [tuple(np.float64(m[0]) for m in tf.nest.flatten(s)) for s in nets.states]
+
+
+class Replay:
+    """An engine of one net that does each step in NumPy (float64), too.
+
+    Each step and evaluation begins at the engine's own state: whole paths of two implementations part, since
     training is chaotic. What a step is given follows here from its number alone.
     """
 
-    def __init__(self, spec):
-        self.spec, self.kernels, self.step, self.summed = spec, (steps.train, network.accuracy), 0, 0.0
+    def __init__(self, spec, nets):
+        self.spec, self.nets, self.step, self.summed = spec, nets, 0, 0.0
         self.points, self.compared = {"training": [], "validation": [], "epoch": []}, 0
         self.parts = [DIGITS.parts[part] for part in (spec.train_on, spec.evaluate_on)]
         self.order = shuffled_batches(spec.seed, len(self.parts[0][1]), spec.epochs * STEPS)
 
-    def reference(self, nets, rows, part, noise, mode, annealed, rate, estimator):
+    @property
+    def diverged(self):
+        return self.nets.diverged
+
+    def reference(self, rows, part, noise, mode, annealed, rate, estimator):
         slope = self.spec.slope_rate ** (self.step // STEPS) if annealed else 1.0
         u = np.full_like(noise, 0.5) if mode == "deterministic" else noise
         x, labels = self.parts[part]
         u = np.split(u, np.cumsum(self.spec.hidden)[:-1], axis=-1)
         return reference.train_step(
-            *reference.state(nets, 0, estimator), x[rows], np.eye(10)[labels[rows]], u, slope, rate, estimator
+            *state(self.nets, estimator), x[rows], np.eye(10)[labels[rows]], u, slope, rate, estimator
         )
 
-    def train(self, nets, options, examples, order, noise, second, step):
+    def train(self, rows, noise, step, slope, stochastic):
         spec, total = self.spec, 0.0
         assert step == self.step
-        for t in range(len(order)):
+        for t in range(len(rows)):
             i = self.step % STEPS
             began = self.step - (i if i <= 100 else (i - 1) % 100)  # noise is drawn up to the next record
             u = drawn(spec.seed, began, loop.TRAINING, [101, BATCH_SIZE, sum(spec.hidden)])
-            parameters, moments, _, right, margins = self.reference(
-                nets, self.order[self.step], 0, u[self.step - began], spec.train_mode, spec.slope_in_training,
+            layers, moments, _, right, margins = self.reference(
+                self.order[self.step], 0, u[self.step - began], spec.train_mode, spec.slope_in_training,
                 spec.learning_rate, spec.estimator,
             )  # fmt: skip
-            [found] = self.kernels[0](
-                nets, options, examples, order[t : t + 1], noise[t : t + 1], second, step + t
-            )
+            [found] = self.nets.train(rows[t : t + 1], noise[t : t + 1], step + t, slope, stochastic)
             assert found == pytest.approx(right.mean(), abs=(margins < CLOSE).mean() + 1e-9)
             if margins.min() > CLOSE:
                 self.compared += 1
-                found_state = reference.state(nets, 0, spec.estimator)
-                reference.assert_close(found_state, (parameters, moments), rtol=1e-5, atol=3e-6)
+                reference.assert_close(
+                    state(self.nets, spec.estimator), (layers, moments), rtol=1e-5, atol=3e-6
+                )
             total, self.step = total + found, self.step + 1
         self.summed += total
         return np.array([total])
 
-    def accuracy(self, nets, options, examples, noise):
+    def evaluate(self, noise, slope, stochastic):
         spec, ends = self.spec, self.step % STEPS == 0
         u = drawn(spec.seed, self.step, loop.EPOCH if ends else loop.RECORD, noise.shape)
         sampled = "sigmoid-adjusted" if spec.estimator == "concrete" else spec.estimator
         *_, right, margins = self.reference(
-            nets, slice(None), 1, u, spec.eval_mode, spec.slope_in_evaluation, 0.0, sampled
+            slice(None), 1, u, spec.eval_mode, spec.slope_in_evaluation, 0.0, sampled
         )
-        [found] = self.kernels[1](nets, options, examples, noise)
+        [found] = self.nets.evaluate(noise, slope, stochastic)
         assert found == pytest.approx(right.mean(), abs=(margins < CLOSE).mean() + 1e-9)
         at = self.step // STEPS, self.step
         self.points["epoch" if ends else "validation"].append((*at, found))
@@ -98,6 +114,7 @@ class Replay:
         return np.array([found])
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -120,18 +137,17 @@ class Replay:
     ],
     ids=str,
 )
-def test_run_against_a_replay_in_numpy(fields, monkeypatch, seed_offset):
+def test_curves_against_a_replay_in_numpy(fields, engine, seed_offset):
     """Every step and evaluation of two epochs, and every recorded point."""
     spec = short(**{"hidden": (30,), "seed": 1 + seed_offset, **fields})
-    replay = Replay(spec)
-    monkeypatch.setattr(steps, "train", replay.train)
-    monkeypatch.setattr(network, "accuracy", replay.accuracy)
-    curves = run([spec])
+    if engine == "compiled" and not ENTRIES[spec.estimator].rule:
+        return  # TensorFlow trains it
+    replay = Replay(spec, ENGINES[engine]([spec]))
+    [curve] = train([spec], DIGITS.parts, DIGITS.classes, engine=lambda specs: replay)
     assert replay.compared > 0.5 * 2 * STEPS
     for metric, expected in replay.points.items():
-        found = curves[curves.metric == metric]
-        assert list(zip(found.after_epoch, found.step)) == [point[:2] for point in expected]
-        np.testing.assert_allclose(found.value, [point[2] for point in expected], rtol=1e-6)
+        found = [(epochs, step, value) for epochs, step, name, value in curve.points if name == metric]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_recording_points_of_the_posts_epoch():
@@ -161,22 +177,23 @@ def test_noise_is_uniform_and_differs_between_seeds_steps_and_uses():
             assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 5 / np.sqrt(one.size)
 
 
-def test_the_other_sample_of_leave_one_out_has_noise_of_its_own(monkeypatch):
-    seen, train = [], steps.train
+def test_the_other_sample_of_leave_one_out_has_noise_of_its_own():
+    seen = []
 
-    def watched(*arguments):
-        seen.append((arguments[-1], *(noise.copy() for noise in arguments[4:6])))
-        return train(*arguments)
+    class Watched(loop.Nets):
+        def train(self, rows, noise, step, slope, stochastic):
+            seen.append((step, noise))
+            return super().train(rows, noise, step, slope, stochastic)
 
-    monkeypatch.setattr(steps, "train", watched)
-    run([short(estimator="leave-one-out", hidden=(9, 8), epochs=1, learning_rate=0.1)])
-    assert [start for start, *_ in seen] == [0, 101, 201]
-    for start, noise, second in seen:
-        assert (noise == drawn(1, start, loop.TRAINING, noise.shape)).all()
-        assert (second == drawn(1, start, loop.SECOND, noise.shape)).all()
+    spec = short(estimator="leave-one-out", hidden=(9, 8), epochs=1, learning_rate=0.1)
+    train([spec], DIGITS.parts, engine=lambda specs: Watched(specs, DIGITS.parts, DIGITS.classes))
+    assert [start for start, _ in seen] == [0, 101, 201]
+    for start, noise in seen:
+        for k, use in enumerate((loop.TRAINING, loop.SECOND)):
+            assert (noise[:, k] == drawn(1, start, use, noise[:, k].shape)).all()
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", [name for name in ESTIMATORS if ENTRIES[name].rule])
 def test_a_net_does_not_depend_on_its_neighbours(estimator):
     """To the last bit, alone and beside others, on one thread and on several, in any place."""
     common = dict(seed=5, estimator=estimator, hidden=(15, 10), epochs=1)

@@ -1,4 +1,4 @@
-"""`bsn bench`: rates of the compiled training and of its peers, in turns, each in a process of its own."""
+"""`bsn bench`: rates of both engines and of their peers, in turns, each in a process of its own."""
 
 import concurrent.futures
 import contextlib
@@ -23,7 +23,7 @@ from bsn.errors import InputError
 ROUND_SECONDS = 1.5
 VERSIONS = ("numpy", "numba", "scipy", "tensorflow", "jax")
 LOOP, JAX = "TF1-style session loop", "JAX jit(vmap(scan))"
-CHAPTER = "compiled: a chapter, 2 estimators x 3 rates"
+CHAPTER = "TensorFlow: a chapter, 2 estimators x 3 rates"
 
 Start = Callable[[Data], peers.Train]
 _trainers: list[peers.Train] = []  # of a contestant's process
@@ -36,13 +36,16 @@ def contestants() -> dict[str, tuple[int, Start]]:
         for nets in (1, 8, 32):
             name = f"{JAX}, {nets} net{'s' * (nets > 1)}"
             present[name] = nets, functools.partial(peers.jax_vmap_scan, nets=nets)
-    for name, fields in {
-        "compiled: one net": peers.rates(1),
-        CHAPTER: peers.rates(3) + peers.rates(3, estimator="pass-through"),
-        "compiled: 3 rates x 10 seeds": [net for seed in range(1, 11) for net in peers.rates(3, seed=seed)],
-        "compiled: 32 rates": peers.rates(32),
+    six = peers.rates(3) + peers.rates(3, estimator="pass-through")
+    for name, (engine, fields) in {
+        "TensorFlow: one net": ("tensorflow", peers.rates(1)),
+        CHAPTER: ("tensorflow", six),
+        "TensorFlow: 32 rates": ("tensorflow", peers.rates(32)),
+        "compiled: one net": ("compiled", peers.rates(1)),
+        CHAPTER.replace("TensorFlow", "compiled"): ("compiled", six),
+        "compiled: 32 rates": ("compiled", peers.rates(32)),
     }.items():
-        present[name] = len(fields), functools.partial(peers.compiled, nets=fields)
+        present[name] = len(fields), functools.partial(peers.ours, nets=fields, engine=engine)
     return present
 
 
@@ -133,7 +136,7 @@ def chart(report: Report) -> Any:
     figure, axes = style.subplots(height=0.4 * len(ranked) + 1)
     ours, peers = style.SERIES[:2]
     for row, contestant in enumerate(ranked):
-        colour = ours if contestant["name"].startswith("compiled") else peers
+        colour = ours if contestant["name"].startswith(("TensorFlow", "compiled")) else peers
         axes.barh(row, contestant["rate"], color=colour, height=0.7)
         slowest, fastest = min(contestant["rates"]), max(contestant["rates"])
         axes.plot([slowest, fastest], [row, row], color=style.INK, linewidth=1.5)

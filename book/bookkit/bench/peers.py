@@ -33,7 +33,7 @@ def rates(count: int, **fields: Any) -> list[Fields]:
     return [dict(common, learning_rate=LEARNING_RATE * (1 + i / 64)) for i in range(count)]
 
 
-def compiled(data: Data, nets: list[Fields]) -> Train:
+def ours(data: Data, nets: list[Fields], engine: str) -> Train:
     """Train by `bookkit.runs.run`, except that it starts again each time."""
     from bookkit.runs import final_accuracies, run
 
@@ -41,7 +41,7 @@ def compiled(data: Data, nets: list[Fields]) -> Train:
 
     def train(steps: int) -> list[float]:
         specs = [Spec(**fields, epochs=1, steps_per_epoch=steps) for fields in nets]
-        return list(final_accuracies(run(specs, data, settings)).final)
+        return list(final_accuracies(run(specs, data, settings, engine)).final)
 
     return train
 

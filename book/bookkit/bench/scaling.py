@@ -69,7 +69,9 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
 
 def _seconds(specs: list[Spec], data: Data, settings: Settings) -> float:
     started = time.perf_counter()
-    for _ in train(specs, data, settings, lambda total: contextlib.nullcontext(lambda done: None)):
+    for _ in train(
+        specs, data, settings, "compiled", lambda total: contextlib.nullcontext(lambda done: None)
+    ):
         pass
     return time.perf_counter() - started
 

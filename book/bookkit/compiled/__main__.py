@@ -6,4 +6,4 @@ from bsn import Spec
 
 if __name__ == "__main__":
     spec = Spec(estimator="sigmoid", learning_rate=1.0, epochs=1, steps_per_epoch=101)
-    runs.run([spec], data.load("digits"), Settings(record=None))
+    runs.run([spec], data.load("digits"), Settings(record=None), "compiled")

@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from bookkit import record, runs, statistics
+from bookkit import engines, record, runs, statistics
 from bookkit.figures import style
 from bookkit.figures.style import INK, MUTED, SERIES, Figure, Style, intervals, styled
-from bookkit.parameters import ESTIMATORS as TRAINED
 from bookkit.paths import RANKING
 from bsn.errors import InputError
 from bsn.estimators.registry import ESTIMATORS
 from bsn.spec import Spec
 
+TRAINED = [name for name, e in ESTIMATORS.items() if not e.caller and e.evaluations != "2^H"]  # the record's
 SHARED: dict[str, Any] = dict(stable_loss=True, epochs=10)  # of the record's nets
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DEPTHS, WIDTH = (1, 2, 3, 4), 100
@@ -244,7 +244,9 @@ def adopt(rows: Iterable[record.Row]) -> str:
 
     def chosen(settings: dict[str, dict[str, Any]], seeds: Sequence[int], use: str) -> list[record.Row]:
         specs = [Spec(**fields, **SHARED, seed=seed) for fields in settings.values() for seed in seeds]
-        keys = {record.key(spec, data) for spec in specs for data in checksums} & set(by_key)
+        keys = {
+            record.key(spec, data, engines.of(spec, "compiled")) for spec in specs for data in checksums
+        } & set(by_key)
         if len(keys) != len(specs):
             raise InputError(
                 f"record: this build's record has {len(keys)} of {len(specs)} nets that the ranking {use} on "

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from bookkit.compiled import network
 from bookkit.data import Data
 from bsn.backend import tf
+from bsn.curves import initial_layers
 from bsn.estimators import lookup
-from bsn.spec import BATCH_SIZE
+from bsn.spec import BATCH_SIZE, Spec
 
 GUMBELS = 10  # K of Gumbel-Rao, as in the trainer
 
@@ -30,7 +30,8 @@ def signal_and_noise(
     targets = tf.one_hot(np.tile(labels, (draws, 1)), data.classes)
     rows = []
     for depth in depths:
-        layers = network.initial_parameters(seed, [images.shape[1], *[width] * depth, data.classes])
+        spec = Spec(estimator="sigmoid-adjusted", learning_rate=1.0, hidden=(width,) * depth, seed=seed)
+        layers = initial_layers(spec, images.shape[1], data.classes)
         (weights, biases), *above, (last, offset) = layers
         logits = tf.repeat((tf.constant(images, tf.float32) @ weights + biases)[None], draws, 0)
         for name in names:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from bookkit.compiled import curves, network, steps, units
 from bookkit.data import Data
+from bsn import curves
 from bsn.backend import Loss, Tensor, keras, tf
-from bsn.spec import BATCH_SIZE
+from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
+from bsn.training import Layers
 
 
 class Setting(typing.NamedTuple):
@@ -91,17 +92,20 @@ def nets(
 
 def _trained(
     seed: int, width: int, data: Data, checkpoints: Sequence[int], learning_rate: float
-) -> Iterator[network.Parameters]:
-    """Yield [(W, b), (W, b)] of one net after each of some numbers of steps."""
-    part, pixels = curves.load_part(data, "train"), data.parts["train"][0].shape[1]
-    net = network.side_by_side([network.initial_parameters(seed, [pixels, width, data.classes])])
-    order = curves.shuffled_batches(seed, len(part.labels), max(*checkpoints, 1))
-    rate, slope = np.array([learning_rate], np.float32), np.ones(1, np.float32)
-    options = network.Options(units.CODES["sigmoid-adjusted"], True, rate, slope, np.array([True]))
+) -> Iterator[Layers]:
+    """Yield the two layers of one net after each of some numbers of steps."""
+    spec = Spec(
+        estimator="sigmoid-adjusted",
+        learning_rate=learning_rate,
+        stable_loss=True,
+        hidden=(width,),
+        seed=seed,
+    )
+    net, slope, stochastic = curves.Nets([spec], data.parts, data.classes), np.ones(1, "f"), np.array([True])
+    order = curves.shuffled_batches(seed, len(data.parts["train"][1]), max(*checkpoints, 1))
     for start, end in zip([0, *checkpoints], checkpoints):
-        if end > start:
-            noise = np.empty([end - start, BATCH_SIZE, width], np.float32)
-            curves.uniform_noise(seed, start, curves.TRAINING, noise)
-            steps.train(net, options, part, order[start:end], noise, noise[:0], start)
-        bias, weights, last = np.split(net.upper[0].copy(), np.cumsum([width, width * data.classes]))
-        yield [(net.first.copy(), bias), (weights.reshape(width, data.classes), last)]
+        noise = curves.uniform_noise(seed, start, curves.TRAINING, [end - start, BATCH_SIZE, width])
+        for step in range(start, end, RECORD_EVERY):
+            stop = min(step + RECORD_EVERY, end)
+            net.train(order[step:stop], noise[step - start : stop - start], step, slope, stochastic)
+        yield net.layers_of(0)

@@ -1,20 +1,17 @@
 """The compiled nets against NumPy in float64 and against TensorFlow; the loss that breaks."""
 
-import inspect
-
 import numpy as np
 import pytest
 import reference
 
-from bookkit import parameters
-from bookkit.compiled import network, sparse, steps, units
-from bsn import estimators
+from bookkit.compiled import kernels, nets, sparse
+from bsn import curves, estimators, training
 from bsn.backend import tf
-from bsn.estimators import score_function
+from bsn.estimators import ESTIMATORS
 
 HIDDEN, INPUTS, CLASSES, BATCH = (6, 5), 8, 10, 7
 WIDTHS = [*HIDDEN, CLASSES]
-ONE_PASS = parameters.SAMPLERS + parameters.SCORED  # the others: test_steps.py
+RULED = [name for name, entry in ESTIMATORS.items() if entry.rule]
 
 
 def problem(seed=0):
@@ -27,59 +24,56 @@ def problem(seed=0):
 
 def options(estimator, rates=(1.0,), slopes=(1.0,), stable=False, stochastic=True):
     flags = np.full(len(rates), stochastic)
-    return network.Options(units.CODES[estimator], stable, np.float32(rates), np.float32(slopes), flags)
+    how = nets.how(estimator)
+    return kernels.Options(*how, stable, np.float32(rates), np.float32(slopes), flags)
 
 
 def examples(x, y):
-    return network.Examples(sparse.rows(np.float32(x)), y.argmax(1).astype(np.int32))
+    return kernels.Examples(sparse.rows(np.float32(x)), y.argmax(1).astype(np.int32))
 
 
-def train(nets, x, y, noise, *settings):
-    """Train on the same images again and again, with `options(*settings)`."""
+def train(trained, x, y, noise, estimator, *settings):
+    """Train on the same images again and again, with `options(estimator, *settings)`."""
     order = np.stack([np.arange(len(x), dtype=np.int32)] * len(noise))
     stacked = np.float32([np.concatenate(u, axis=1) for u in noise])
-    return steps.train(nets, options(*settings), examples(x, y), order, stacked, stacked[:0], 0)
+    how, rule = options(estimator, *settings), nets.row_rule(estimator)
+    return kernels.train(trained, how, rule, examples(x, y), order, stacked, 0)
 
 
 @pytest.mark.parametrize("stable", [False, True])
-@pytest.mark.parametrize("estimator", ONE_PASS)
+@pytest.mark.parametrize("estimator", RULED)
 def test_three_training_steps_of_two_nets_against_numpy(estimator, stable, seed_offset):
     """Two hidden layers, the moving averages included; rates and slopes differ between the nets."""
     x, y, noise = problem(seed_offset)
     rates = [0.3, 0.05]
     # the slope is one of the straight-through estimators
-    slopes = [1.0, 2.0] if estimator in parameters.SAMPLERS else [1.0, 1.0]
-    nets = network.side_by_side([network.initial_parameters(seed, [INPUTS, *WIDTHS]) for seed in (3, 4)])
-    states = [reference.state(nets, i, estimator) for i in range(2)]
+    slopes = [1.0, 2.0] if ESTIMATORS[estimator].slope else [1.0, 1.0]
+    trained = kernels.side_by_side(reference.initial_parameters(3, [INPUTS, *WIDTHS]), 2)
+    states = [reference.state(trained, i, estimator) for i in range(2)]
     expected = np.zeros(2)
-    summed = train(nets, x, y, noise, estimator, rates, slopes, stable)
+    right_in_all = train(trained, x, y, noise, estimator, rates, slopes, stable)
     for i, (slope, rate) in enumerate(zip(slopes, rates)):
         for u in noise:
             *states[i], _, right, _ = reference.train_step(*states[i], x, y, u, slope, rate, estimator)
-            expected[i] += right.mean()
-        reference.assert_close(reference.state(nets, i, estimator), tuple(states[i]), atol=3e-7)
-    np.testing.assert_allclose(summed, expected, rtol=1e-12)
-    assert list(nets.diverged) == [-1, -1]
+            expected[i] += right.sum()
+        reference.assert_close(reference.state(trained, i, estimator), tuple(states[i]), atol=3e-7)
+    assert list(right_in_all) == list(expected)
+    assert list(trained.diverged) == [-1, -1]
 
 
-@pytest.mark.parametrize("estimator", ONE_PASS)
+@pytest.mark.parametrize("estimator", RULED)
 def test_a_step_against_the_estimators_and_automatic_differentiation(estimator, seed_offset):
-    """The kernels repeat the formulas of `bsn.estimators`; here they are held to them."""
+    """What the kernels do around the rules of `bsn.estimators`, in float32."""
     x, y, noise = problem(2 + seed_offset)
     entry = estimators.ESTIMATORS[estimator]
     sampled = entry.kind == "sampler"
 
     def unit(a, u):
-        if not sampled:
-            return estimators.sample(a, u)
-        if estimator == "gumbel-rao":
-            v = estimators.tied(slope * a, u)
-            u = tf.stack([u, *((v + k / units.DRAWS) % 1 for k in range(units.DRAWS))])
-        return entry.function(a, u, slope)
+        return entry.function(a, u, slope) if sampled else estimators.sample(a, u)
 
     slope = 1.7 if sampled else 1.0
-    net = network.initial_parameters(6, [INPUTS, *WIDTHS])
-    trained_nets = network.side_by_side([net])
+    net = reference.initial_parameters(6, [INPUTS, *WIDTHS])
+    trained_nets = kernels.side_by_side(net, 1)
     train(trained_nets, x, y, noise[:1], estimator, [1.0], [slope])
 
     variables = [[tf.constant(array) for array in pair] for pair in net]
@@ -102,61 +96,36 @@ def test_a_step_against_the_estimators_and_automatic_differentiation(estimator, 
     reference.assert_close(changes, tape.gradient(objective, variables), atol=1e-6)
 
 
-def units_of_one_layer(code, logits, u):
-    """The probabilities, the outputs, and what becomes of a gradient of 1, for units that sample."""
-    row, width, moments = logits[None], np.array([len(u)]), np.zeros((2, len(u)), np.float32)
-    out = units.Pass(width - width, [row.copy()], [row.copy()], row, np.zeros(1), [np.ones_like(row)])
-    with np.errstate(divide="ignore"):
-        units.fire.py_func(units.Unit(code, np.float32(1), True), 0 * u, u[None], 0, out)
-        units.through_units.py_func(units.Unit(code, np.float32(1), True), 0, u[None], moments, out)
-    return out.p[0][0], out.h[0][0], out.through[0][0]
-
-
-@pytest.mark.parametrize("estimator", ["reinmax", "concrete", "st-gumbel", "gumbel-rao"])
-def test_saturated_units_pass_no_gradient(estimator):
-    """At logits and noise where p, 1 - p, u or an odds ratio is as small as it gets."""
-    ends = np.float32([-200, -88, -30, -1e-30, 0, 17, 30, 200])
-    noise = np.float32([0, 2**-24, 1e-3, 0.5, 1 - 2**-24])
-    logits, u = (grid.ravel() for grid in np.meshgrid(ends, noise))
-    p, h, upstream = units_of_one_layer(units.CODES[estimator], logits, u)
-    assert ((0 <= h) & (h <= 1)).all()
-    assert ((0 <= upstream) & (upstream <= 0.5)).all()
-    if estimator != "concrete":
-        assert (h == (u < p)).all()
-    # at u = 0 a unit fires however silent, and ReinMax then passes half
-    far = (np.abs(logits) > 20) & ((u > 0) | (estimator not in ("reinmax", "gumbel-rao")))
-    assert (upstream[far] < 1e-6).all()
-
-
-@pytest.mark.parametrize("code", [-1, len(units.CODES)])
-def test_a_code_that_no_estimator_has_is_an_error(code):
-    with pytest.raises(ValueError, match="no estimator of one pass has this code"):
-        units_of_one_layer(code, np.zeros(1, np.float32), np.zeros(1, np.float32))
-
-
-def test_constants_repeated_to_spare_tensorflow():
-    defaults = [inspect.signature(estimators.ESTIMATORS[name].function).parameters["temperature"].default
-        for name in ("concrete", "st-gumbel", "gumbel-rao", "rebar")]  # fmt: skip
-    assert set(defaults) == {1 / units.INVERSE_TEMPERATURE}
-    assert units.DECAY == np.float32(score_function.DECAY)
-    assert units.FLOOR == np.float32(score_function.FLOOR)
-
-
 def test_exp_to_one_part_in_ten_million():
     x = np.linspace(-87, 87, 100_001, dtype=np.float32)
-    found = np.array([units.exp(v) for v in x])
+    found = np.array([kernels.exp(v) for v in x])
     np.testing.assert_allclose(found, np.exp(np.float64(x)), rtol=2e-7)
-    assert units.exp(np.float32(-1e30)) < 1e-37 and 1e38 < units.exp(np.float32(1e30)) < np.inf
+    assert kernels.exp(np.float32(-1e30)) < 1e-37 and 1e38 < kernels.exp(np.float32(1e30)) < np.inf
 
 
-def loss_and_gradient(logits, label, stable):
+def by_kernel(logits, label, stable):
     z, q = np.float32(logits), np.empty(len(logits), np.float32)
     gradient = np.empty_like(z)
-    return network.loss_and_gradient(z, q, label, stable, gradient), gradient
+    return kernels.loss_and_gradient(z, q, label, stable, gradient), gradient
 
 
+def by_tensorflow(logits, label, stable):
+    @tf.function(jit_compile=True)
+    def loss_and_gradient(z):
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            loss = (training.cross_entropy if stable else training.log_of_softmax)(z, tf.constant([label]))
+        return loss[0], tape.gradient(loss, z)[0]
+
+    return [result.numpy() for result in loss_and_gradient(tf.constant(np.float32([logits])))]
+
+
+BOTH = pytest.mark.parametrize("loss_and_gradient", [by_kernel, by_tensorflow])
+
+
+@BOTH
 @pytest.mark.parametrize("gap", [87.4, 95.0, 200.0])  # the first two give a denormal probability
-def test_the_posts_loss_breaks_where_a_probability_underflows(gap):
+def test_the_posts_loss_breaks_where_a_probability_underflows(gap, loss_and_gradient):
     """0 log 0 of another class is NaN, in the loss and the gradient; the stable loss is finite."""
     logits = [gap] + [gap - 1] * 8 + [0.0]
     loss, gradient = loss_and_gradient(logits, 0, False)
@@ -164,22 +133,24 @@ def test_the_posts_loss_breaks_where_a_probability_underflows(gap):
     loss, gradient = loss_and_gradient(logits, 0, True)
     assert np.isfinite(loss) and np.isfinite(gradient).all()
     loss, gradient = loss_and_gradient(logits, 9, False)  # the right class's own probability: -log 0
-    assert loss == np.inf and np.isnan(gradient).all()
+    assert np.isnan(loss) and np.isnan(gradient).all()
 
 
-def test_the_posts_loss_breaks_where_tensorflows_does():
-    """Logits around the border of underflow: the kernel and TensorFlow's own kernels break alike."""
+@BOTH
+def test_the_posts_loss_breaks_where_tensorflows_does(loss_and_gradient):
+    """Logits around the border of underflow: both engines and the post's own expression break alike."""
     for gap in np.arange(86.0, 105.0, 0.25):
         logits = np.float32([gap] + [gap - 1] * 8 + [0.0])
         q = tf.nn.softmax(logits)
         expected = -tf.reduce_mean(tf.one_hot(0, 10) * tf.math.log(q))
         loss, _ = loss_and_gradient(logits, 0, False)
-        if q[-1] == 0 or q[-1] >= network.TINY:  # in between TensorFlow's own builds differ
+        if q[-1] == 0 or q[-1] >= kernels.TINY:  # in between TensorFlow's own builds differ
             assert np.isnan(loss) == np.isnan(expected.numpy()), gap
 
 
+@BOTH
 @pytest.mark.parametrize("stable", [False, True])
-def test_both_losses_against_automatic_differentiation(stable):
+def test_both_losses_against_automatic_differentiation(stable, loss_and_gradient):
     rng = np.random.default_rng(0)
     for label in range(10):
         logits = tf.constant(rng.normal(size=10) * 5)
@@ -203,18 +174,23 @@ def test_both_losses_against_automatic_differentiation(stable):
     ],
 )
 def test_nan_predicts_class_zero_and_ties_the_first(logits, answer):
-    nets = network.side_by_side([[(np.zeros((1, 1)), np.zeros(1)), (np.zeros((1, 4)), np.array(logits))]])
-    nets = nets._replace(first=np.float32(nets.first), upper=np.float32(nets.upper))
-    x, u = np.zeros((1, 1)), np.zeros((1, 1), np.float32)
-    right = [network.accuracy(nets, options("sigmoid"), examples(x, y[None]), u) for y in np.eye(4)]
+    zeros = np.zeros((1, 1), np.float32)
+    net = [(zeros, zeros[0]), (np.zeros((1, 4), np.float32), np.float32(logits))]
+    stacked = kernels.side_by_side(net, 1)
+    right = [
+        kernels.evaluate(stacked, options("sigmoid"), examples(zeros, y[None]), zeros) for y in np.eye(4)
+    ]
+    assert np.array_equal(np.ravel(right), np.eye(4)[answer])
+    count = tf.function(curves.count_right, jit_compile=True)
+    right = [count(tf.constant([[logits]], tf.float32), tf.constant([y])) for y in range(4)]
     assert np.array_equal(np.ravel(right), np.eye(4)[answer])
 
 
 def test_initial_values_are_glorot_uniform_biases_too():
-    (weight, bias), _ = network.initial_parameters(1, [784, 100, 10])
+    (weight, bias), _ = reference.initial_parameters(1, [784, 100, 10])
     assert np.abs(weight).max() <= np.sqrt(6 / 884) and np.abs(bias).max() <= np.sqrt(6 / 200)
     assert np.std(weight) == pytest.approx(np.sqrt(2 / 884), rel=0.02)
     assert np.std(bias) == pytest.approx(np.sqrt(2 / 200), rel=0.2)
-    again = network.initial_parameters(1, [784, 100, 10])
-    other = network.initial_parameters(2, [784, 100, 10])
+    again = reference.initial_parameters(1, [784, 100, 10])
+    other = reference.initial_parameters(2, [784, 100, 10])
     assert (again[0][0] == weight).all() and not (other[0][0] == weight).any()

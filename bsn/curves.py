@@ -1,0 +1,304 @@
+"""The post's learning curves of many nets: which mini-batches, noise and evaluations, and in what order.
+
+Nets that agree in all but learning rate, slopes and modes share their mini-batches and noise, so that
+settings are compared in pairs, and train side by side; none depends on the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from bsn.backend import Tensor, tf
+from bsn.errors import refusal
+from bsn.estimators import ESTIMATORS, sample, sigmoid
+from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
+from bsn.training import (
+    SURROGATE_UNITS,
+    Function,
+    Layers,
+    behaviour,
+    cross_entropy,
+    forward,
+    init,
+    log_of_softmax,
+    train_step,
+)  # fmt: skip
+
+Part = tuple[np.ndarray, np.ndarray]  # images [N, D] and labels [N]
+
+# Philox streams under a net's seed from here on; those below are the layers' initial values
+SHUFFLING = 1 << 32
+TRAINING, RECORD, EPOCH, SECOND = range(4)  # uses of noise; the last is of leave-one-out's other sample
+LONGEST = RECORD_EVERY + 1  # mini-batches between two records
+EVALUATED_TOGETHER = 500  # images
+DIFFER = "learning_rate slope_rate slope_in_training slope_in_evaluation train_mode eval_mode".split()
+
+
+class Curve(NamedTuple):
+    """What became of one net.
+
+    Attributes:
+        points: (epochs completed, steps, metric, accuracy). The metrics are those of the post: "training",
+            the sum of the batch accuracies since the last record divided by 100 (an epoch's first sum holds
+            101 of them), and "validation", at the same points; "epoch", before the first epoch and after
+            each, with the slope after its increase.
+        diverged: the step whose loss was first not finite, or -1.
+    """
+
+    points: list[tuple[int, int, str, float]]
+    diverged: int
+
+
+class Engine(Protocol):
+    """R nets of one shape and seed in training: what `train` asks of the code that computes.
+
+    Noise is uniform, [..., S] for the hidden units of all layers; slope and stochastic are [R].
+    """
+
+    @property
+    def diverged(self) -> np.ndarray:
+        """The step whose loss was first not finite, or -1, [R]."""
+
+    def train(
+        self, rows: np.ndarray, noise: np.ndarray, step: int, slope: np.ndarray, stochastic: np.ndarray
+    ) -> np.ndarray:
+        """Train on mini-batches of the examples `rows` [steps, B], the first of which is number `step`.
+
+        Returns:
+            The accuracies before each step, summed over the steps, [R].
+        """
+
+    def evaluate(self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray) -> np.ndarray:
+        """Return the accuracies, [R]."""
+
+
+class Nets:
+    """Nets trained by `bsn.training.train_step`, compiled by XLA; see `Engine`."""
+
+    def __init__(self, specs: Sequence[Spec], parts: Mapping[str, Part], classes: int) -> None:
+        common, count = specs[0], len(specs)
+        (images, labels), (others, other_labels) = parts[common.train_on], parts[common.evaluate_on]
+        # the weights of other pixels make no difference
+        self.live = live = np.logical_or(images.any(axis=0), others.any(axis=0))
+        [(weights, biases), *upper] = initial_layers(common, images.shape[1], classes)
+        self.layers = side_by_side([(weights[live], biases), *upper], count)
+        widths = [int(live.sum()), *common.hidden, classes]
+        self.states = initial_states(common, widths, count)
+        self.diverged = np.full(count, -1)
+        self._rate = np.array([[[spec.learning_rate]] for spec in specs], np.float32)
+        self._trained = tf.constant(np.compress(live, images, axis=1)), tf.constant(labels, tf.int32)
+        self._evaluated = tf.constant(np.compress(live, others, axis=1)), tf.constant(other_labels, tf.int32)
+        self._steps, self._count_right = programs(common.estimator, common.stable_loss)
+
+    def train(
+        self, rows: np.ndarray, noise: np.ndarray, step: int, slope: np.ndarray, stochastic: np.ndarray
+    ) -> np.ndarray:
+        # always as long, so that it is one program
+        padded = [np.zeros([LONGEST, *array.shape[1:]], array.dtype) for array in (rows, noise)]
+        for whole, array in zip(padded, (rows, noise)):
+            whole[: len(rows)] = array
+        steps = np.array(len(rows), np.int32)
+        self.layers, self.states, right, first_bad = self._steps(
+            self.layers, self.states, *self._trained, *padded, steps, self._rate, slope, stochastic
+        )
+        bad = first_bad.numpy()
+        self.diverged = np.where((self.diverged < 0) & (bad >= 0), step + bad, self.diverged)
+        return right.numpy() / rows.shape[1]
+
+    def layers_of(self, i: int) -> Layers:
+        """Return net i's layers, in NumPy; the weights of pixels that are black in all examples are 0."""
+        [(weights, biases), *upper] = [(w[i].numpy(), b[i, 0].numpy()) for w, b in self.layers]
+        whole = np.zeros([len(self.live), weights.shape[1]], np.float32)
+        whole[self.live] = weights
+        return [(whole, biases), *upper]
+
+    def evaluate(self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray) -> np.ndarray:
+        right = self._count_right(self.layers, *self._evaluated, noise, slope, stochastic)
+        return right.numpy() / len(noise)
+
+
+@functools.cache
+def programs(estimator: str, stable_loss: bool) -> tuple[Function, Function]:
+    """Return the training and the evaluation of R nets; XLA compiles each once for equal shapes."""
+    loss = cross_entropy if stable_loss else log_of_softmax
+
+    def per_layer(layers: Layers, noise: Tensor, stochastic: Tensor) -> list[Tensor]:
+        """Return the noise of each hidden layer, [..., R, B, H], from [..., B, S]; 1/2 makes units round."""
+        if noise.shape.rank > 2:  # two uniforms per unit
+            noise = noise[:, None]
+        noise = tf.where(stochastic[:, None, None], noise, 0.5)
+        return tf.split(noise, [weights.shape[-1] for weights, _ in layers[:-1]], axis=-1)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def train(layers, states, images, labels, rows, noise, steps, rate, slope, stochastic):  # type: ignore
+        unit, estimate = behaviour(estimator, slope[:, None, None], rate)
+
+        def step(t, layers, states, right, first_bad):  # type: ignore
+            x, y = tf.gather(images, rows[t]), tf.gather(labels, rows[t])
+            u = per_layer(layers, noise[t], stochastic)
+            layers, states, losses, logits = train_step(layers, states, x, y, u, rate, unit, estimate, loss)
+            bad = (first_bad < 0) & ~tf.math.is_finite(tf.reduce_sum(losses, -1))
+            return t + 1, layers, states, right + count_right(logits, y), tf.where(bad, t, first_bad)
+
+        nets = rate.shape[0]
+        start = 0, layers, states, tf.zeros([nets], tf.int32), tf.fill([nets], -1)
+        return tf.while_loop(lambda t, *_: t < steps, step, start)[1:]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def evaluate(layers, images, labels, noise, slope, stochastic):  # type: ignore
+        def unit(a: Tensor, u: Tensor) -> Tensor:
+            return (sigmoid if estimator == "sigmoid" else sample)(a, u, slope[:, None, None])
+
+        def count(x: Tensor, y: Tensor, u: Tensor) -> Tensor:
+            return count_right(forward(layers, x, per_layer(layers, u, stochastic), unit), y)
+
+        # some at a time, so that what is read again stays in the processor's cache
+        arrays, examples = (images, labels, noise), images.shape[0]
+        groups = -(-examples // EVALUATED_TOGETHER)
+        even = examples - examples % groups
+        grouped = [tf.reshape(array[:even], [groups, -1, *array.shape[1:]]) for array in arrays]
+        right = tf.map_fn(lambda group: count(*group), grouped, fn_output_signature=tf.int32)
+        return tf.reduce_sum(right, 0) + count(*(array[even:] for array in arrays))
+
+    return train, evaluate
+
+
+def count_right(logits: Tensor, y: Tensor) -> Tensor:
+    """Return how many predictions are right, [R]; NaN predicts class 0."""
+    q = tf.nn.softmax(logits)
+    predicted = tf.argmax(tf.where(tf.math.is_nan(q), 0.0, q), axis=-1, output_type=tf.int32)
+    return tf.reduce_sum(tf.cast(predicted == y, tf.int32), axis=-1)
+
+
+def side_by_side(arrays: Any, nets: int) -> Any:
+    """Return equal nets as one: each array of a net `nets` times, [R, ...], and vectors as [R, 1, out]."""
+    return tf.nest.map_structure(lambda x: tf.stack([x[None] if x.ndim == 1 else x] * nets), arrays)
+
+
+def initial_layers(spec: Spec, inputs: int, classes: int) -> Layers:
+    """Return the layers of a spec's net before training."""
+    widths = [inputs, *spec.hidden, classes]
+    streams = [np.random.Philox(key=[spec.seed, layer]) for layer in range(len(widths) - 1)]
+    layers = init([np.random.Generator(stream) for stream in streams], widths)
+    return [(weights, np.zeros_like(biases) if spec.zero_biases else biases) for weights, biases in layers]
+
+
+def initial_states(spec: Spec, widths: Sequence[int], nets: int) -> list[Any]:
+    """Return what the estimator keeps for each hidden layer of R nets, at first; () if nothing."""
+    rng = np.random.default_rng(spec.seed)
+
+    def of_layer(inputs: int, units: int) -> Any:
+        if spec.estimator == "nvil":
+            return side_by_side((np.zeros([inputs, 1], "float32"), np.zeros(1, "float32")), nets)
+        if spec.estimator == "relax":
+            hidden, (weights, bias) = init([rng, rng], [units, SURROGATE_UNITS, 1])
+            return side_by_side([np.ones(1, "float32"), hidden, (0 * weights, 0 * bias)], nets)
+        initial = ESTIMATORS[spec.estimator].initial
+        return initial(tf.zeros([nets, 1, units])) if initial else ()
+
+    return [of_layer(*shape) for shape in zip(widths, widths[1:-1])]
+
+
+def train(
+    specs: Sequence[Spec],
+    parts: Mapping[str, Part],
+    classes: int = 10,
+    advance: Callable[[int], object] = lambda steps: None,
+    engine: Callable[[list[Spec]], Engine] | None = None,
+) -> list[Curve]:
+    """Train a net for each spec; return their learning curves.
+
+    Args:
+        parts: images [N, D] and labels [N] for each of `bsn.spec.PARTS` that a spec names.
+        classes: C, how many labels there are.
+        advance: called with each number of net-steps just done; what it raises ends the training.
+        engine: specs that train side by side -> their nets; `Nets` by default.
+
+    Raises:
+        InputError: `specs` are not a list of specs.
+    """
+    if not isinstance(specs, list | tuple) or not all(isinstance(spec, Spec) for spec in specs):
+        raise refusal("train: specs", specs, "a list of bsn.Spec")
+    curves: dict[int, Curve] = {}
+    for together in alike(specs):
+        group = [specs[i] for i in together]
+        nets = engine(group) if engine else Nets(group, parts, classes)
+        curves |= zip(together, _learning_curves(group, nets, parts, advance))
+    return [curves[i] for i in range(len(specs))]
+
+
+def alike(specs: Sequence[Spec]) -> list[list[int]]:
+    """Return the positions of the specs, those that can train side by side together."""
+    groups: dict[Spec, list[int]] = {}
+    for i, spec in enumerate(specs):
+        plain = Spec(estimator=spec.estimator, learning_rate=1.0)
+        common = dataclasses.replace(spec, **{name: getattr(plain, name) for name in DIFFER})
+        groups.setdefault(common, []).append(i)
+    return list(groups.values())
+
+
+def _learning_curves(
+    specs: Sequence[Spec], nets: Engine, parts: Mapping[str, Part], advance: Callable[[int], object]
+) -> list[Curve]:
+    common, hidden = specs[0], sum(specs[0].hidden)
+    trained, examples = len(parts[common.train_on][1]), len(parts[common.evaluate_on][1])
+    order = shuffled_batches(common.seed, trained, common.epochs * common.steps_per_epoch)
+    points: list[tuple[int, int, str, np.ndarray]] = []
+
+    def options(epoch: int, annealed: str, mode: str) -> tuple[np.ndarray, np.ndarray]:
+        slopes = [spec.slope_rate**epoch if getattr(spec, annealed) else 1 for spec in specs]
+        return np.array(slopes, np.float32), np.array([getattr(spec, mode) == "stochastic" for spec in specs])
+
+    def steps(start: int, end: int, epoch: int) -> np.ndarray:
+        shape = [end - start, BATCH_SIZE, hidden]
+        noise = uniform_noise(common.seed, start, TRAINING, shape)
+        if ESTIMATORS[common.estimator].noise == "K":
+            noise = np.stack([noise, uniform_noise(common.seed, start, SECOND, shape)], axis=1)
+        how = options(epoch, "slope_in_training", "train_mode")
+        summed = nets.train(order[start:end], noise, start, *how)
+        advance(len(specs) * (end - start))
+        return summed
+
+    def accuracy(epoch: int, step: int, use: int) -> np.ndarray:
+        noise = uniform_noise(common.seed, step, use, [examples, hidden])
+        return nets.evaluate(noise, *options(epoch, "slope_in_evaluation", "eval_mode"))
+
+    points.append((0, 0, "epoch", accuracy(0, 0, EPOCH)))
+    step = 0
+    for epoch in range(common.epochs):
+        end = step + common.steps_per_epoch
+        # the post records after the batches numbered 100, 200, ..., counting from 0
+        for recorded in range(step + RECORD_EVERY + 1, end + 1, RECORD_EVERY):
+            points.append((epoch, recorded, "training", steps(step, recorded, epoch) / RECORD_EVERY))
+            points.append((epoch, recorded, "validation", accuracy(epoch, recorded, RECORD)))
+            step = recorded
+        if step < end:
+            steps(step, end, epoch)
+        step = end
+        points.append((epoch + 1, step, "epoch", accuracy(epoch + 1, step, EPOCH)))
+    return [
+        Curve([(epochs, n, metric, float(values[i])) for epochs, n, metric, values in points], int(diverged))
+        for i, diverged in enumerate(nets.diverged)
+    ]
+
+
+def shuffled_batches(seed: int, examples: int, steps: int) -> np.ndarray:
+    """Return indices [steps, 50]: the data shuffled, walked through once, shuffled again, and so on.
+
+    A batch may straddle two passes, as in the reader of the old TensorFlow tutorial.
+    """
+    passes = -(-steps * BATCH_SIZE // examples)
+    streams = [np.random.Philox(key=[seed, SHUFFLING + i]) for i in range(passes)]
+    order = np.concatenate([np.random.Generator(stream).permutation(examples) for stream in streams])
+    return order[: steps * BATCH_SIZE].reshape(steps, BATCH_SIZE).astype(np.int32)
+
+
+def uniform_noise(seed: int, step: int, use: int, shape: Sequence[int]) -> np.ndarray:
+    """Return the noise of a seed, a step and a use, uniform on [0, 1)."""
+    bits = np.random.SFC64(np.random.SeedSequence([seed, step, use]))  # the fastest there is
+    return np.random.Generator(bits).random(shape, dtype=np.float32)

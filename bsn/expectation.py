@@ -1,0 +1,102 @@
+"""One differentiable loss for any estimator, to train a model of your own with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bsn.backend import Tensor, tf
+from bsn.errors import InputError
+from bsn.estimators import lookup, sample, states
+from bsn.estimators.registry import Estimator, check_noise
+
+__all__ = ["expectation"]
+
+
+def expectation(
+    f: Callable[[Tensor], Any],
+    logits: Tensor,
+    estimator: str,
+    noise: Tensor,
+    state: Any = None,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Return f at a sample, as a loss whose gradient with respect to the logits is the estimator's.
+
+    With respect to anything else that f computes with, such as the weights above the units, the gradient is
+    the ordinary one at the sample. Evaluations of f beyond the first take place in the backward pass only.
+    In a stack of stochastic layers, the f of a layer is the rest of the net from its sample on: it calls
+    `expectation` for the next layer, with noise from outside, as f may draw none of its own.
+
+    Args:
+        f: maps samples [..., H] to a loss per example [...], or to (that loss, anything to hand on). With
+            several samples at once it gets them in front, [K, ..., H].
+        logits: [..., H].
+        estimator: a name in `bsn.estimators.ESTIMATORS`.
+        noise: uniform on [0, 1), of the shape that the estimator wants; see `bsn.estimators`.
+        state: as the last call returned it; None before the first step.
+        options: slope, temperature, eta, baseline or surrogate, as the estimator has them.
+
+    Returns:
+        What f returned at the sample, its loss [...] averaged over K samples; and the new state.
+
+    Raises:
+        InputError: no estimator has that name or such an option, or the noise has another shape.
+
+    What an estimator leaves to its caller is learned beside it. NVIL's baseline c descends (f - c)^2, and the
+    parameters of REBAR's and RELAX's control variates the variance: see `bsn.estimators.variance_gradient`.
+
+    >>> a, u, c = tf.Variable([[0.0]]), tf.constant([[0.3]]), tf.Variable([1.0])
+    >>> with tf.GradientTape() as tape:
+    ...     loss, _ = expectation(lambda b: 2.0 * b[..., 0], a, "nvil", u, baseline=tf.stop_gradient(c))
+    ...     objective = tf.reduce_sum(loss + tf.square(tf.stop_gradient(loss) - c))
+    >>> [g.numpy().tolist() for g in tape.gradient(objective, [a, c])]
+    [[[0.5]], [-2.0]]
+    """
+    entry, logits = lookup(estimator), tf.convert_to_tensor(logits)
+    check_noise(entry, logits, noise)
+    for name in options:
+        if name not in entry.options:
+            expected = f"one of {', '.join(entry.options)}" if entry.options else "none"
+            raise InputError(f"{estimator}: option {name!r}; expected {expected}")
+    if entry.kind == "sampler":
+        return f(entry.function(logits, noise, **options)), state
+    b, weights = _samples(entry, tf.stop_gradient(logits), noise)
+    value = f(b)
+    loss, *aux = value if isinstance(value, tuple) else (value,)
+    known = tf.stop_gradient(loss)
+
+    def losses(points: Tensor) -> Tensor:
+        value = f(points)
+        return value[0] if isinstance(value, tuple) else value
+
+    # what evaluates f at these samples alone takes the losses from here
+    at = (lambda points: known) if entry.evaluations in (1, "K", "2^H") else losses
+    g = None
+    if entry.initial:
+        state = entry.initial(logits) if state is None else state
+        g, state = entry.function(at, tf.stop_gradient(logits), noise, state, **options)
+
+    @tf.custom_gradient
+    def nothing(logits: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def backward(upstream: Tensor) -> Tensor:
+            estimate = entry.function(at, logits, noise, **options) if g is None else g
+            return upstream[..., None] * estimate
+
+        return tf.zeros_like(logits[..., 0]), backward
+
+    loss = (tf.reduce_sum(weights * loss, 0) if weights is not None else loss) + nothing(logits)
+    return (loss, *aux) if aux else loss, state
+
+
+def _samples(entry: Estimator, logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the samples at which an estimator evaluates f first, and the weights of several, [K, ...]."""
+    if entry.evaluations == "2^H":
+        units, rank = logits.shape[-1], logits.shape.rank
+        b = tf.reshape(states(units, logits.dtype), [2**units] + [1] * (rank - 1) + [units])
+        b += tf.zeros_like(logits)
+        return b, tf.exp(tf.reduce_sum(b * logits - tf.math.softplus(logits), -1))
+    b = sample(logits, noise[0] if entry.noise == 2 else noise)
+    if entry.evaluations == "K":
+        return b, tf.ones_like(b[..., 0]) / tf.cast(tf.shape(b)[0], b.dtype)
+    return b, None
