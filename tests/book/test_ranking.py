@@ -13,7 +13,7 @@ from bookkit import data, record, runs, statistics
 from bookkit.publish import book, cli
 from bookkit.settings import Settings
 from bookkit.studies import ranking
-from bookkit.studies.ranking import TRAINED as ESTIMATORS
+from bookkit.studies.ranking import RANKED as ESTIMATORS
 from bsn.errors import InputError
 from bsn.spec import Spec
 
@@ -136,12 +136,12 @@ def test_a_small_ranking_is_adopted_as_it_was_trained(monkeypatch, tmp_path, mni
     target = ROOT / "_build" / "ranking-test.parquet"
     small = dict(stable_loss=True, epochs=1, steps_per_epoch=101)
     for name, value in (
-        ("RANKING", target), ("TRAINED", ("arm", "disarm")), ("SHARED", small), ("DEPTHS", (1,)),
+        ("RANKING", target), ("RANKED", ("arm", "disarm")), ("SHARED", small), ("DEPTHS", (1,)),
         ("WIDTH", 5), ("LEARNING_RATES", (0.01, 0.1)), ("SEEDS", range(1, 3)),
     ):  # fmt: skip
         monkeypatch.setattr(ranking, name, value)
     source, environment = data.load("mnist", mnist_dir), Settings(record=tmp_path / "record")
-    tried = ranking.tuning(ranking.TRAINED, ranking.DEPTHS, 5, ranking.LEARNING_RATES)
+    tried = ranking.tuning(ranking.RANKED, ranking.DEPTHS, 5, ranking.LEARNING_RATES)
     once = ranking.finals(
         runs.run([Spec(**fields, **small, seed=100) for fields in tried.values()], source, environment)
     )
