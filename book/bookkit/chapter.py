@@ -130,4 +130,11 @@ def show(table: pd.DataFrame) -> Styler:
         "diverged": of_seeds(table.diverged),
     }
     accuracies = dict.fromkeys(("published", "recorded mean", "this build"), "{:.4f}")
-    return styled(pd.DataFrame(columns, index=table.index), accuracies, hide_index=False)
+    page = styled(pd.DataFrame(columns, index=table.index), accuracies, hide_index=False)
+    compared = table[table.inside.notna()]
+    if len(compared):
+        count, nets = int(compared.inside.sum()), int(compared.seeds.sum())
+        page.set_caption(
+            f"Nets of this build inside the record's interval: {count} of {nets}; about 95 % are expected."
+        )
+    return page

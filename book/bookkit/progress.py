@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 COST = "application/vnd.bookkit.run+json"  # a notebook's output that says what its nets cost
@@ -11,14 +12,24 @@ COST = "application/vnd.bookkit.run+json"  # a notebook's output that says what 
 def training_progress(total: int) -> Iterator[Callable[[int], object]]:
     """Show the progress of `total` net-steps; yields a function to call with the number just done.
 
-    On a terminal and in a notebook it is a bar, which disappears; elsewhere nothing is shown.
+    On a terminal and in a notebook it is a bar, which disappears; elsewhere nothing is shown. It says how
+    long it took until the first steps were done, most of which is compilation.
     """
     from tqdm import tqdm
 
     disable = False if "ipykernel" in sys.modules else None  # None: off a terminal
     try:
-        with tqdm(total=total, unit=" net-steps", disable=disable, leave=False, mininterval=1) as bar:
-            yield bar.update
+        with tqdm(
+            total=total, unit=" net-steps", desc="compiling", disable=disable, leave=False, mininterval=1
+        ) as bar:
+            started = time.monotonic()
+
+            def advance(steps: int) -> None:
+                if not bar.n:
+                    bar.set_description(f"compiled in {time.monotonic() - started:.0f} s, training")
+                bar.update(steps)
+
+            yield advance
     finally:
         if "ipykernel" in sys.modules:
             from IPython.display import clear_output
