@@ -15,7 +15,8 @@ from bsn.errors import InputError, shown
 SMOKE = {
     "dataset": "digits", "seeds": [1], "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101,
     "samples": 200, "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40,
-    "tuning_steps": 10, "tune": True, "vae_steps": 200,
+    "tuning_steps": 10, "tune": True, "vae_steps": 200, "compared_steps": 20, "engine": "compiled",
+    "estimators": ["sigmoid", "sigmoid-adjusted", "reinforce", "leave-one-out"],
 }  # fmt: skip
 PROFILES: dict[str, dict[str, Any]] = {
     "smoke": SMOKE,
