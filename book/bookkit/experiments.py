@@ -30,9 +30,10 @@ def table() -> pd.DataFrame:
     return pd.read_csv(EXPERIMENTS, dtype={"experiment": str, "hidden": str})
 
 
-def specs(seeds: Iterable[int]) -> list[Spec]:
-    """Return the specs of all experiments at these seeds, each once."""
-    rows = table()[SETTINGS].drop_duplicates().to_dict("records")
+def specs(seeds: Iterable[int], published: bool = False) -> list[Spec]:
+    """Return the specs of all experiments, or of those with a published number, at these seeds, each once."""
+    chosen = table().dropna(subset="published") if published else table()
+    rows = chosen[SETTINGS].drop_duplicates().to_dict("records")
     settings = [{str(name): value for name, value in row.items()} for row in rows]
     for row in settings:
         row["hidden"] = [int(width) for width in row["hidden"].split("-")]

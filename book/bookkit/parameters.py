@@ -116,6 +116,7 @@ RULES = {
     "checkpoints": Rule(Annotated[STEPS.type, RISING], f"{STEPS.expected}, in rising order"),
     "draws": _whole(2),
     "noises": _whole(1),
+    "compared_steps": _whole(1),
     "temperature": POSITIVE,
     "tuning_steps": _whole(1),
     "vae_estimators": _names(vae.ESTIMATORS),

@@ -7,8 +7,9 @@ import inspect
 import numpy as np
 import pytest
 
-from bookkit import data
+from bookkit import data, experiments
 from bookkit.compiled.nets import Nets
+from bookkit.studies import agreement
 from bsn import InputError, Spec, curves, estimators, train, training
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS
@@ -68,6 +69,38 @@ def test_the_curves_are_the_compiled_engines(name):
     mine, theirs = both(specs)
     np.testing.assert_allclose(mine, theirs, atol=0.02)
     assert np.abs(mine - theirs).mean() < 0.004
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_weights_agree_until_rounding_flips_a_sample(name):
+    """Step by step, to the rounding of float32; a step that ends it has a uniform at its probability."""
+    rate = 0.1 if ESTIMATORS[name].kind == "sampler" else 0.003
+    spec = Spec(estimator=name, learning_rate=rate, hidden=(15,), stable_loss=True)
+    path = agreement.step_by_step(spec, DIGITS, 60)
+    agreed = int(np.argmax([*(path.difference > agreement.ROUNDING), True]))
+    assert agreed > 5 and path.difference[:agreed].max() < 1e-5
+    assert agreed == len(path) or path.nearest[agreed] < 1e-6
+    assert path.nearest.median() < 0.01
+
+
+def test_the_engines_final_accuracies_are_judged(monkeypatch):
+    """Equal nets are equivalent, shifted ones are not, and differ where seeds vary more than their shift."""
+    measures = experiments.measures(experiments.book_rows())
+    luck = np.random.default_rng(0).normal(0, 0.01, len(measures))
+    for shift, noise, expected in (
+        (0.0, 0, {"equivalent"}),
+        (0.003, 0, {"not shown"}),
+        (0.1, luck, {"differ"}),
+        (0.0, luck, {"no difference seen"}),
+    ):
+        other = measures.assign(final=measures.final + shift + noise)
+        answers = iter([measures, other])
+        monkeypatch.setattr(experiments, "measures", lambda rows: next(answers))
+        monkeypatch.setattr(agreement.record, "read", lambda path: [])
+        table = agreement.finals()
+        assert set(table.verdict) == expected
+        assert len(table) == 22 and (table.seeds == 10).all()
+        np.testing.assert_allclose(table.effect, shift, atol=0.02)
 
 
 def test_a_loss_that_is_not_finite_is_seen_at_its_step():

@@ -24,6 +24,7 @@ ROUND_SECONDS = 1.5
 VERSIONS = ("numpy", "numba", "scipy", "tensorflow", "jax")
 LOOP, JAX = "TF1-style session loop", "JAX jit(vmap(scan))"
 CHAPTER = "TensorFlow: a chapter, 2 estimators x 3 rates"
+COMPILED_CHAPTER = CHAPTER.replace("TensorFlow", "compiled")
 
 Start = Callable[[Data], peers.Train]
 _trainers: list[peers.Train] = []  # of a contestant's process
@@ -42,7 +43,7 @@ def contestants() -> dict[str, tuple[int, Start]]:
         CHAPTER: ("tensorflow", six),
         "TensorFlow: 32 rates": ("tensorflow", peers.rates(32)),
         "compiled: one net": ("compiled", peers.rates(1)),
-        CHAPTER.replace("TensorFlow", "compiled"): ("compiled", six),
+        COMPILED_CHAPTER: ("compiled", six),
         "compiled: 32 rates": ("compiled", peers.rates(32)),
     }.items():
         present[name] = len(fields), functools.partial(peers.ours, nets=fields, engine=engine)
