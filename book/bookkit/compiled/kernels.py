@@ -193,24 +193,6 @@ def forward(
 
 
 @compiled
-def softmax(z: np.ndarray, q: np.ndarray) -> tuple[np.float32, np.float32]:
-    """Fill q with the softmax of a row of logits; probabilities too small for a normal float become 0.
-
-    Returns:
-        The greatest logit, and the sum over the classes of exp(z - that), for the log-softmax.
-    """
-    top, total = np.max(z), ZERO
-    for k in range(len(z)):
-        q[k] = np.float32(math.exp(z[k] - top))
-        total += q[k]
-    for k in range(len(z)):
-        q[k] /= total
-        if q[k] < TINY:
-            q[k] = ZERO
-    return top, total
-
-
-@compiled
 def loss_and_gradient(
     z: np.ndarray, q: np.ndarray, label: int, stable: bool, gradient: np.ndarray
 ) -> np.float32:
@@ -218,15 +200,18 @@ def loss_and_gradient(
 
     Args:
         z: a row of logits; label: the right class.
-        q, gradient: [C], filled with the softmax and the gradient with respect to z.
+        q, gradient: [C], filled with the softmax and the gradient with respect to z. Probabilities too small
+            for a normal float become 0.
     """
-    top, total = softmax(z, q)
-    classes = np.float32(len(z))
-    underflow = False
+    top, total, classes, underflow = np.max(z), ZERO, np.float32(len(z)), False
     for k in range(len(z)):
-        y = ONE if k == label else ZERO
-        gradient[k] = (q[k] - y) / classes
-        underflow |= q[k] == ZERO
+        q[k] = np.float32(math.exp(z[k] - top))
+        total += q[k]
+    for k in range(len(z)):
+        q[k] /= total
+        if q[k] < TINY:
+            q[k], underflow = ZERO, True
+        gradient[k] = (q[k] - (ONE if k == label else ZERO)) / classes
     if underflow and not stable:
         gradient[:] = np.nan
         return np.float32(np.nan)
