@@ -87,7 +87,10 @@ def finals() -> pd.DataFrame:
     )
     close = groups.effect.std() <= SPREAD
     joint = 1 - (1 - statistics.LEVEL) / max(1, int((~close).sum()))
-    ends = [statistics.mean_interval(part, 0.9 if close[key] else joint) for key, part in groups.effect]
+    ends = [
+        statistics.mean_interval(part, 0.9 if narrow else joint)
+        for (_, part), narrow in zip(groups.effect, close)
+    ]
     table["low"], table["high"] = np.transpose(ends)
     equivalent = (-MARGIN < table.low) & (table.high < MARGIN)
     apart = (table.low > 0) | (table.high < 0)
@@ -111,6 +114,8 @@ def train_the_record() -> int:
     """Train in TensorFlow what `finals` compares, and write it; return how many nets these are."""
     settings, seeds = Settings.from_environment(), {row["seed"] for row in experiments.book_rows()}
     specs = experiments.specs(sorted(seeds), published=True)
+    if settings.record is None:
+        raise InputError("agreement: BSN_RECORD is empty; expected a folder")
     source = data.load("mnist", settings.mnist_dir)
     runs.run(specs, source, settings)
     keys = [record.key(spec, source.checksum, "tensorflow") for spec in specs]
