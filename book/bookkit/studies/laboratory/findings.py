@@ -1,6 +1,5 @@
-"""What follows from the measurements: errors at a budget, a ranking, and verdicts on published orderings."""
+"""What follows from the measurements: errors, a ranking, and verdicts on published orderings."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.ticker
@@ -10,7 +9,7 @@ from pandas.io.formats.style import Styler
 
 from bookkit import statistics
 from bookkit.figures import style
-from bookkit.figures.style import INK, LINES, SERIES, Figure, Style, intervals, shared_legend, styled
+from bookkit.figures.style import INK, SERIES, Figure, Style, intervals, shared_legend, styled
 from bsn.estimators import ESTIMATORS
 
 ROUNDING = 1e-9
@@ -36,9 +35,9 @@ def bias(frame: pd.DataFrame) -> pd.Series:
     return (squared.clip(lower=0) ** 0.5).mask(known, 0.0)
 
 
-def error(frame: pd.DataFrame, budget: float | pd.Series = 1) -> pd.Series:
-    """Return the relative mean squared error of the mean of budget / evaluations estimates."""
-    return bias(frame) ** 2 + frame.deviation**2 * frame.evaluations / budget
+def error(frame: pd.DataFrame) -> pd.Series:
+    """Return the relative mean squared error per evaluation of f."""
+    return bias(frame) ** 2 + frame.deviation**2 * frame.evaluations
 
 
 def _geometric_mean(values: pd.Series, repeats: Any, intervals: int) -> tuple[float, float, float]:
@@ -53,13 +52,13 @@ def _geometric_mean(values: pd.Series, repeats: Any, intervals: int) -> tuple[fl
     return float(np.exp(logs.mean())), float(np.exp(low)), float(np.exp(high))
 
 
-def ranking(frame: pd.DataFrame, repeat: str, budget: float = 1) -> pd.DataFrame:
-    """Rank estimators, from `measuring.measure_all`, by their error at a budget, the best first.
+def ranking(frame: pd.DataFrame, repeat: str) -> pd.DataFrame:
+    """Rank estimators, from `measuring.measure_all`, by their error per evaluation, the best first.
 
     The errors' intervals, `low` to `high`, have a joint coverage of 95 %; `repeat` is the column of
     independent repetitions.
     """
-    measured = frame.assign(bias=bias(frame), error=error(frame, budget)).groupby("estimator", sort=False)
+    measured = frame.assign(bias=bias(frame), error=error(frame)).groupby("estimator", sort=False)
     table = measured[["bias", "deviation", "cosine", "evaluations"]].mean()
     rows = [_geometric_mean(part.error, part[repeat], len(table)) for _, part in measured]
     errors = pd.DataFrame(rows, table.index, ["error", "low", "high"])
@@ -100,26 +99,6 @@ def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
     shared_legend(figure, ncols=2)
     text = f"{title}: bias and standard deviation of each estimator, in lengths of the exact gradient."
     return Figure(figure, text, medians)
-
-
-def budgets(frame: pd.DataFrame, names: Sequence[str], title: str, largest: int = 10_000) -> Figure:
-    """Draw the root mean squared error by evaluations of f, from the first budget that pays an estimate."""
-    budget = pd.Series(np.geomspace(1, largest, 41), name="budget")
-    grid = frame[frame.estimator.isin(names)].merge(budget, how="cross").query("budget >= evaluations")
-    squared = grid.assign(error=error(grid, grid.budget)).groupby(["estimator", "budget"]).error
-    errors = np.sqrt(squared.mean())
-    figure, axes = style.subplots(height=4.6)
-    for i, name in enumerate(names):
-        line: Style = dict(color=SERIES[i % len(SERIES)], linestyle=LINES[i % len(LINES)])
-        axes.plot(errors[name], linewidth=1.9, label=name, **line)
-    axes.axhline(1, color=style.MUTED, linewidth=0.9)
-    axes.set(xscale="log", yscale="log", xlabel="Evaluations of f for an example", title=title)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PLAIN)
-    axes.set_ylabel("Root mean squared error\n(times the exact gradient)")
-    shared_legend(figure, ncols=2, handlelength=3)
-    text = f"{title}: root mean squared error by evaluations of f, one curve per estimator."
-    return Figure(figure, text, errors.reset_index())
 
 
 def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.DataFrame:
