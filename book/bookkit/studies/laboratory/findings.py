@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -13,7 +12,6 @@ from bookkit.figures.style import INK, SERIES, Figure, Style, intervals, shared_
 from bsn.estimators import ESTIMATORS
 
 ROUNDING = 1e-9
-PLAIN = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}")
 ZERO = 1e-6  # relative: what is below is drawn at the left edge, as 0
 DEVIATION, BIAS = ("deviation", SERIES[0]), ("bias", SERIES[3])
 
@@ -92,7 +90,7 @@ def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
             axis.scatter(value, range(len(names)), **mark)
         axis.axvline(1, color=INK, linewidth=1)
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(PLAIN)
+        axis.xaxis.set_major_formatter("{x:,g}")
     style.name_rows(axes[0], names, downwards=True)
     axes[0].set_xlim(lowest / 1.5, None)
     figure.suptitle(f"{title}\n(times the exact gradient; at the left edge: 0)")
@@ -115,7 +113,7 @@ def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.
         One row per ordering: `claim`, `source`, `where` (the setting), `ratio`, `low`, `high`, `verdict`.
     """
     rows = []
-    points = [column for column in ("target", "step", "problem", "net") if column in frame]
+    points = [column for column in ("target", "logit", "problem", "net", "step") if column in frame]
     published = statistics.orderings("laboratory")
     for claim in published.itertuples():
         parts = [frame[frame.estimator == name].set_index(points) for name in (claim.first, claim.second)]
@@ -136,8 +134,7 @@ def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.
 
 def show_orderings(table: pd.DataFrame) -> Styler:
     """Format rows of `compare`: one row per claim and setting."""
-    order = list(table.claim.unique())
-    table = table.sort_values("claim", key=lambda claims: claims.map(order.index), kind="stable")
+    table = table.sort_values("claim", kind="stable")
     shown = table[["claim", "where", "ratio"]].copy()
     shown["interval"], shown["verdict"] = intervals(table.low, table.high, ".4g"), table.verdict
     return styled(shown, {"ratio": "{:.4g}"})

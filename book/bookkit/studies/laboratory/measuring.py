@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bookkit.studies.laboratory.caller import caller_options, tied_noise
+from bookkit.studies.laboratory.caller import caller_options
 from bookkit.studies.laboratory.settings import Setting
 from bsn import estimators
 from bsn.backend import tf
@@ -35,7 +35,7 @@ def estimates(name: str, setting: Setting, noise: np.ndarray, options: dict[str,
         u = tf.constant(noise[:, low : low + share])
         logits = tf.zeros_like(u[0]) + setting.logits
         if entry.noise == 2:  # the second is made from the first, as by the authors of both estimators
-            u = tied_noise(logits, u[0])
+            u = tf.stack([u[0], estimators.tied(logits, u[0])])
         elif entry.noise in (0, 1):
             u = u[0]
         parts.append(estimators.gradient(name, setting.loss, logits, u, **options)[0].numpy())
