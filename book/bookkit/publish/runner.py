@@ -45,7 +45,7 @@ def run(
     """
     digests, started = executed.file_digests(), time.monotonic()
     reasons, facts_of, failures, done = {}, {}, {}, 0
-    bar = tqdm(total=len(chapters), disable=None, bar_format="{n_fmt}/{total_fmt} [{elapsed}] {desc}")
+    bar = tqdm(total=len(chapters), disable=None, bar_format="{n_fmt}/{total_fmt} [{elapsed}]")
 
     def finish(name: str, how: str) -> None:
         nonlocal done
@@ -72,12 +72,8 @@ def run(
                 ): name
                 for name in reasons
             }
-            left = list(reasons)
-            bar.set_description_str(f"running {', '.join(left[:together])}")
             for future in concurrent.futures.as_completed(running):
                 name, failure = running[future], future.result()
-                left.remove(name)
-                bar.set_description_str(f"running {', '.join(left[:together])}")
                 if failure and files.full_disk(failure):
                     raise InputError(f"{name}: cannot write: {failure}; {_kept(done, len(chapters))}")
                 if failure:

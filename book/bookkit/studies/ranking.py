@@ -196,7 +196,7 @@ def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.Data
     axes[0].set(xscale="log", xlim=(1, 110))
     axes[0].set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
     axes[0].set_xticks([], minor=True)
-    figure.supxlabel("Test error, %", fontsize=10)
+    figure.suptitle("Test error, %")
     style.shared_legend(figure, ncols=2)
     text = "Test errors by estimator and depth: the record's mean and interval, and this build's nets."
     sigmoid = pd.DataFrame({"depth": reference.keys(), "mean": reference.values(), "estimator": "sigmoid"})

@@ -13,17 +13,13 @@ from bsn.estimators import ESTIMATORS
 
 ROUNDING = 1e-9
 ZERO = 1e-6  # relative: what is below is drawn at the left edge, as 0
-DEVIATION, BIAS = ("deviation", SERIES[0]), ("bias", SERIES[3])
 
 
 def catalogue() -> pd.DataFrame:
     """Tabulate the registry of `bsn.estimators`, one row per estimator."""
-    columns = {
-        "kind": "kind", "bias": "bias", "evaluations": "evaluations of f", "derivative": "derivative at",
-        "noise": "uniforms", "state": "kept between steps", "reference": "reference",
-    }  # fmt: skip
+    columns = ["kind", "bias", "evaluations", "derivative", "noise", "state", "reference"]
     table = pd.DataFrame(map(vars, ESTIMATORS.values()), index=list(ESTIMATORS))
-    return table[list(columns)].replace("", "–").rename(columns=columns)
+    return table[columns].replace("", "–")
 
 
 def bias(frame: pd.DataFrame) -> pd.Series:
@@ -75,19 +71,16 @@ def show_ranking(table: pd.DataFrame) -> Styler:
 
 def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
     """Draw each estimator's median bias and deviation, one panel per value of the column `by`."""
-    frame = frame.assign(bias=bias(frame))
-    names = list(frame.estimator.unique())
-    medians = frame.groupby([by, "estimator"], sort=False)[["bias", "deviation"]].median().reset_index()
-    values = medians[["bias", "deviation"]].to_numpy()
-    lowest = values[values > ZERO].min() / 4
-    settings = list(frame[by].unique())
+    names, settings = list(frame.estimator.unique()), list(frame[by].unique())
+    measured = frame.assign(bias=bias(frame)).groupby([by, "estimator"], sort=False)
+    medians = measured[["bias", "deviation"]].median()
+    lowest = medians.where(medians > ZERO).min(axis=None) / 4
     figure, axes = style.panels(settings, len(settings), 0.235 * len(names), 1.3)
     for axis, setting in zip(axes, settings):
-        part = medians[medians[by] == setting].set_index("estimator").loc[names]
-        for (column, colour), marker, size in ((DEVIATION, "o", 40), (BIAS, "D", 30)):
-            value = part[column].where(part[column] > ZERO, lowest)
+        part = medians.where(medians > ZERO, lowest).loc[setting]
+        for column, colour, marker, size in (("deviation", SERIES[0], "o", 40), ("bias", SERIES[3], "D", 30)):
             mark: Style = dict(marker=marker, s=size, color=colour, label=column, clip_on=False)
-            axis.scatter(value, range(len(names)), **mark)
+            axis.scatter(part[column], range(len(names)), **mark)
         axis.axvline(1, color=INK, linewidth=1)
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter("{x:,g}")
@@ -96,7 +89,7 @@ def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
     figure.suptitle(f"{title}\n(times the exact gradient; at the left edge: 0)")
     shared_legend(figure, ncols=2)
     text = f"{title}: bias and standard deviation of each estimator, in lengths of the exact gradient."
-    return Figure(figure, text, medians)
+    return Figure(figure, text, medians.reset_index())
 
 
 def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.DataFrame:
@@ -123,11 +116,9 @@ def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.
             typical, low, high = _geometric_mean(ratio, ratio.index.get_level_values(repeat), len(published))
         else:
             typical, low, high = ratio.median(), ratio.min(), ratio.max()
-        if (low, high) != (0, 0) and low <= 1 + ROUNDING < high:
-            count = f"at {(ratio <= 1 + ROUNDING).sum()} of {len(ratio)} points"
-            verdict = statistics.UNDECIDED if repeat else count
-        else:
-            verdict = statistics.FAILS if low > 1 + ROUNDING else statistics.HOLDS
+        verdict = statistics.region_verdict(low, high, -np.inf, 1 + ROUNDING)
+        if verdict == statistics.UNDECIDED and not repeat:
+            verdict = f"at {(ratio <= 1 + ROUNDING).sum()} of {len(ratio)} points"
         rows.append((claim.claim, claim.source, setting, typical, low, high, verdict))
     return pd.DataFrame(rows, columns=["claim", "source", "where", "ratio", "low", "high", "verdict"])
 
