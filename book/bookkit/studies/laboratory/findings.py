@@ -95,12 +95,9 @@ def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
 def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.DataFrame:
     """Judge every published ordering in one setting: the ratio of variances or biases, and a verdict.
 
-    Args:
-        frame: from `measuring.measure_all`.
-        setting: its name.
-        repeat: column of independent repetitions. The verdict then rests on the geometric mean of the ratio
-            and its interval, all with a joint coverage of 95 %. Without it, it rests on the median, the
-            smallest and the greatest ratio of all points; if they differ it says at how many it holds.
+    The verdict rests on the geometric mean of the ratio and its interval, all with a joint coverage of 95 %;
+    `repeat` is the column of independent repetitions. Without one it rests on the median, the smallest and
+    the greatest ratio of all points; if they differ it says at how many it holds.
 
     Returns:
         One row per ordering: `claim`, `source`, `where` (the setting), `ratio`, `low`, `high`, `verdict`.
