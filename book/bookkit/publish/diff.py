@@ -86,7 +86,8 @@ def _compare(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
         elif not isinstance(old, pd.DataFrame) or not isinstance(new, pd.DataFrame):
             yield f"{name} is only in the {'second' if name in after else 'first'}"
         elif list(old.columns) != list(new.columns) or len(old) != len(new):
-            yield f"{name}: {len(old)} rows of {', '.join(old)} -> {len(new)} rows of {', '.join(new)}"
+            sizes = [f"{len(data)} rows of {', '.join(data.columns)}" for data in (old, new)]
+            yield f"{name}: {' -> '.join(sizes)}"
         elif rows := int((old != new).any(axis=1).sum()):
             gap = new.apply(pd.to_numeric, errors="coerce") - old.apply(pd.to_numeric, errors="coerce")
             most = gap.abs().fillna(0).max(axis=None)

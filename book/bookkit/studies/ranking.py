@@ -88,7 +88,7 @@ def differences(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd
     """
     table = accuracies.pivot(index="seed", columns=["depth", "estimator"], values="final")
     table = table.dropna().sort_index(axis="columns")
-    pairs = [(one, other) for one, other in itertools.permutations(table, 2) if one[0] == other[0]]
+    pairs = [(one, other) for one, other in itertools.permutations(table.columns, 2) if one[0] == other[0]]
     first, second = (list(nets) for nets in zip(*pairs))
     effects = table[first].to_numpy() - table[second].to_numpy()
     # a pair and its reverse have one interval
@@ -134,9 +134,9 @@ def orderings(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.D
     return table[["claim", "source", "depth", "effect", "low", "high", "verdict"]]
 
 
-def leaders(ranked: pd.DataFrame) -> dict[int, str]:
+def leaders(ranked: pd.DataFrame) -> pd.Series:
     """Depth -> the estimators that may rank first, the best mean first, in words."""
-    return ranked[ranked["first"] == 1].groupby("depth").estimator.agg(", ".join).to_dict()
+    return ranked[ranked["first"] == 1].groupby("depth").estimator.agg(", ".join)
 
 
 def by_mean(ranked: pd.DataFrame) -> list[str]:
@@ -147,7 +147,7 @@ def by_mean(ranked: pd.DataFrame) -> list[str]:
 def show_rates(rates: pd.DataFrame) -> Styler:
     """Format the learning rates of `best_rates`: one row per estimator, one column per depth."""
     table = rates.pivot(index="estimator", columns="depth", values="learning_rate").rename(columns=layers)
-    return styled(table, dict.fromkeys(table, "{:g}"), hide_index=False)
+    return styled(table, dict.fromkeys(table.columns, "{:g}"), hide_index=False)
 
 
 def show(ranked: pd.DataFrame) -> Styler:

@@ -74,7 +74,8 @@ def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
     names, settings = list(frame.estimator.unique()), list(frame[by].unique())
     measured = frame.assign(bias=bias(frame)).groupby([by, "estimator"], sort=False)
     medians = measured[["bias", "deviation"]].median()
-    lowest = medians.where(medians > ZERO).min(axis=None) / 4
+    values = medians.to_numpy()
+    lowest = values[values > ZERO].min() / 4
     figure, axes = style.panels(settings, len(settings), 0.235 * len(names), 1.3)
     for axis, setting in zip(axes, settings):
         part = medians.where(medians > ZERO, lowest).loc[setting]
