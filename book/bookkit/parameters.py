@@ -107,7 +107,6 @@ RULES = {
     "samples": _whole(1),
     "slopes": RATES,
     "targets": _list_of(TARGET),
-    "descent_steps": _whole(1),
     "points": _whole(2),
     "problems": _whole(2),
     "units": _whole(2, 6),

@@ -22,7 +22,7 @@ NET_SEEDS = [1, 2]
 
 @pytest.fixture(scope="module")
 def unit():
-    return settings.one_unit([T, 0.499], 300, 3)
+    return settings.one_unit([T, 0.499], [0.0, -1.5, -3.0])
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,6 @@ def test_a_wrong_gradient_is_caught(monkeypatch, quadratics, net):
 def test_closed_forms_of_one_unit(unit, measured):
     """On (b - t)^2: exact p q (1 - 2 t), and the mean of sigmoid-adjusted 2 p q (p - t)."""
     p, t = oracle.sigmoid(unit.logits[:, 0, 0]), unit.points.target.to_numpy()
-    np.testing.assert_allclose(p[:3], p[3:], rtol=1e-6)  # Adam's path is the same for all targets
     exact = p * (1 - p) * (1 - 2 * t)
     np.testing.assert_allclose(measuring.exact_gradient(unit)[:, 0, 0], exact, rtol=1e-12)
     means = {
@@ -90,11 +89,11 @@ def test_closed_forms_of_one_unit(unit, measured):
     np.testing.assert_allclose(frame.deviation["reinforce"], np.sqrt(second - exact**2) / exact, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["arm", "leave-one-out", "st-gumbel", "gumbel-rao", "rebar"])
+@pytest.mark.parametrize("name", ["arm", "leave-one-out", "st-gumbel", "rebar"])
 def test_exact_moments_agree_with_draws(name, unit, unit_options):
     options = unit_options.get(name, {})
-    exact = measuring.measure(name, unit, 2, noises=3, **options)
-    planes = 4 if name == "gumbel-rao" else 2 if name == "leave-one-out" else 1
+    exact = measuring.measure(name, unit, 2, **options)
+    planes = 2 if name == "leave-one-out" else 1
     noise = np.random.default_rng(5).random([planes, 40_000, *unit.logits.shape])
     g = measuring.estimates(name, unit, noise, options)[..., 0, 0]
     size = np.abs(measuring.exact_gradient(unit)[:, 0, 0])
@@ -172,11 +171,11 @@ def test_what_the_papers_prove(measured):
     assert (measured["net"].query("estimator == 'reinmax' and step == 200").bias > 1e-3).all()
 
 
-def test_error_at_a_budget():
+def test_bias_and_error():
     rows = [("sigmoid-adjusted", 0.5, 0, 2, 1), ("disarm", 0.3, 0.3, 3, 2), ("gumbel-rao", 0.5, 0.3, 0, 1)]
     frame = pd.DataFrame(rows, columns=["estimator", "bias", "bias_error", "deviation", "evaluations"])
     np.testing.assert_allclose(findings.bias(frame), [0.5, 0, 0.4])  # none of the unbiased's is real
-    np.testing.assert_allclose(findings.error(frame, 4), [0.25 + 1, 4.5, 0.16])
+    np.testing.assert_allclose(findings.error(frame), [0.25 + 4, 18, 0.16])
 
 
 def test_ranking_and_orderings(measured):
@@ -187,7 +186,7 @@ def test_ranking_and_orderings(measured):
     assert verdicts["DisARM ≤ ARM"] in (statistics.HOLDS, statistics.UNDECIDED)
     swapped = measured["unit"].replace({"estimator": {"arm": "disarm", "disarm": "arm"}})
     for frame, verdict in ((measured["unit"], statistics.HOLDS), (swapped, statistics.FAILS)):
-        orderings = findings.compare(frame[frame.step > 0], "unit")
+        orderings = findings.compare(frame[frame.logit < 0], "unit")
         assert orderings.set_index("claim").verdict["DisARM ≤ ARM"] == verdict
         assert "nan" not in findings.show_orderings(orderings).to_html()
     assert "nan" not in findings.show_ranking(table).to_html()
@@ -198,7 +197,7 @@ def test_ranking_and_orderings(measured):
     [
         ("targets", [0.5]), ("targets", [1.0]), ("units", 7), ("units", 1), ("layer_width", 9), ("draws", 1),
         ("net_seeds", [1]), ("checkpoints", [100, 0]), ("checkpoints", [-1]), ("problems", 1), ("points", 1),
-        ("noises", 0), ("temperature", 0), ("tuning_steps", 0), ("descent_steps", 0),
+        ("noises", 0), ("temperature", 0), ("tuning_steps", 0),
     ],
 )  # fmt: skip
 def test_parameters_that_are_refused(name, value):

@@ -1,24 +1,9 @@
-"""The data, the estimators' derivatives, and their gradients for one unit."""
+"""The estimators' derivatives, and their gradients for one unit."""
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from bookkit.data import Data, dataset_title
 from bookkit.figures.style import INK, SERIES, Figure, panels, shared_legend, subplots
-
-
-def examples(data: Data, rows: int = 2, columns: int = 10) -> Figure:
-    """Show the first images of the validation part, in order, with their labels."""
-    images, labels = (part[: rows * columns] for part in data.parts["validation"])
-    side = int(np.sqrt(images.shape[1]))
-    figure, axes = panels([str(int(label)) for label in labels], columns, 0.65, 0.3)
-    for axis, image in zip(axes, images):
-        axis.imshow(image[: side * side].reshape(side, side), cmap="gray_r")
-        axis.set_axis_off()
-    figure.suptitle(f"The first validation images ({dataset_title(data.name)})")
-    text = f"The first {len(labels)} validation images, each under its label."
-    return Figure(figure, text, {"position": range(len(labels)), "label": labels})
 
 
 def gradient_comparison(frame: pd.DataFrame) -> Figure:

@@ -1,6 +1,7 @@
 """The post's numbers and claims with their verdicts."""
 
 import textwrap
+from collections.abc import Iterable
 
 import matplotlib.figure
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bookkit import statistics
-from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, name_rows, subplots
+from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, subplots
 
 # colour and sign of a verdict: nothing is said by colour alone
 GOOD, OPEN, BAD = (SERIES[0], "o"), (SERIES[6], "s"), (SERIES[3], "X")
@@ -46,38 +47,45 @@ def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, s
 
 def numbers(numbers: pd.DataFrame, level: float) -> Figure:
     """Draw the published numbers as diamonds, and where runs fall, with the probability `level`, as bars."""
-    figure, axes = subplots(height=0.24 * len(numbers) + 1.2)
-    rows, mean = np.arange(len(numbers)), numbers["mean"]
-    _bars(axes, numbers.low - mean, numbers.high - mean, rows, numbers.verdict)
+    mean, percent = numbers["mean"], f"{100 * level:g} % of runs fall"
+    relative = numbers.assign(low=numbers.low - mean, high=numbers.high - mean)
+    figure, axes, rows = _intervals(relative, numbers.experiment + ": " + numbers.label)
     axes.scatter(numbers.published - mean, rows, **PUBLISHED)
-    name_rows(axes, list(numbers.experiment + "  " + numbers.label), downwards=True)
-    axes.set(xlabel="Accuracy less the record's mean")
-    _scale(axes)
-    figure.suptitle(f"Diamond: published; bar: where {100 * level:g} % of runs fall")
-    _legend(figure)
-    text = f"Each published number, and the interval in which {100 * level:g} % of runs fall."
-    return Figure(figure, text, numbers)
+    axes.set(xlabel="Accuracy minus the record's mean")
+    figure.suptitle(f"Diamond: published; bar: where {percent}")
+    return Figure(figure, f"Each published number, and the interval in which {percent}.", numbers)
 
 
 def claims(claims: pd.DataFrame) -> Figure:
     """Draw every reading's effect and its interval, with the border of what is claimed."""
     readings = [textwrap.fill(f"{claim}. {text}", 62) for claim, text in zip(claims.claim, claims.reading)]
-    lines = np.array([text.count("\n") + 2.1 for text in readings])
-    rows = np.cumsum(lines) - 0.45
-    figure, axes = subplots(height=0.175 * lines.sum() + 1.1)
-    for row, reading in zip(rows, readings):
-        axes.text(0, row - 0.5, reading, transform=axes.get_yaxis_transform(), va="bottom")
-    _bars(axes, claims.low, claims.high, rows, claims.verdict)
+    figure, axes, rows = _intervals(claims, readings)
     _mark(axes, claims.effect.to_numpy(), rows, claims.verdict)
     for border in (claims.border_low, claims.border_high):
         at = rows[np.isfinite(border)]
         axes.vlines(border[np.isfinite(border)], at - 0.4, at + 0.4, color=INK, linewidth=1.2)
-    axes.set_yticks([])
-    axes.set(xlabel="Effect", ylim=(rows[-1] + 1, -0.3))
-    _scale(axes)
+    axes.set(xlabel="Effect")
     figure.suptitle("Bar: the effect's interval; tick: the border of the claim")
-    _legend(figure)
     return Figure(figure, "Each reading's effect with its interval, and the border of the claim.", claims)
+
+
+def _intervals(
+    table: pd.DataFrame, names: Iterable[str]
+) -> tuple[matplotlib.figure.Figure, Axes, np.ndarray]:
+    """Draw the intervals of a table as bars, each under its name; the array is where, from the top."""
+    lines = np.array([name.count("\n") + 2.1 for name in names])
+    rows = np.cumsum(lines) - 0.45
+    figure, axes = subplots(height=0.175 * lines.sum() + 1.1)
+    for row, name in zip(rows, names):
+        axes.text(0, row - 0.5, name, transform=axes.get_yaxis_transform(), va="bottom")
+    colours = [MARKS[verdict][0] for verdict in table.verdict]
+    axes.hlines(rows, table.low, table.high, colors=colours, linewidth=5, alpha=0.7, capstyle="butt")
+    axes.set(ylim=(rows[-1] + 1, -0.3), yticks=[])
+    axes.set_xscale("symlog", linthresh=0.01)
+    axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
+    axes.grid(axis="y", visible=False)
+    _legend(figure)
+    return figure, axes, rows
 
 
 def _mark(axes: Axes, x: np.ndarray, y: np.ndarray, verdicts: pd.Series) -> None:
@@ -87,19 +95,7 @@ def _mark(axes: Axes, x: np.ndarray, y: np.ndarray, verdicts: pd.Series) -> None
         axes.scatter(x[chosen], y[chosen], color=colour, marker=marker, s=42, clip_on=False)
 
 
-def _bars(axes: Axes, low: pd.Series, high: pd.Series, y: np.ndarray, verdicts: pd.Series) -> None:
-    colours = [MARKS[verdict][0] for verdict in verdicts]
-    axes.hlines(y, low, high, colors=colours, linewidth=5, alpha=0.7, capstyle="butt")
-
-
 def _legend(figure: matplotlib.figure.Figure) -> None:
     for (colour, marker), name in SIGNS:
         figure.axes[0].scatter([], [], color=colour, marker=marker, s=42, label=name)
     figure.legend(loc=BELOW, ncols=3, handletextpad=0.2, columnspacing=1.2)
-
-
-def _scale(axes: Axes) -> None:
-    axes.set_xscale("symlog", linthresh=0.01)
-    axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
-    axes.margins(y=0.02)
-    axes.grid(axis="y", visible=False)

@@ -71,22 +71,16 @@ def _expected(axes: matplotlib.axes.Axes, table: pd.DataFrame, colours: dict[str
 def _bands(curves: pd.DataFrame) -> pd.DataFrame:
     """Return the record's prediction interval along the validation curve: label, step, low, high."""
     recorded = chapter.recorded(curves).query("metric == 'validation'")
-    parts = [pd.DataFrame(columns=["label", "step", "low", "high"])]
-    for label, nets in recorded.groupby("label"):
-        points = nets.pivot(index="step", columns="seed", values="value")
-        low, high = statistics.prediction_interval(points.T)
-        parts.append(pd.DataFrame({"label": label, "step": points.index, "low": low, "high": high}))
-    return pd.concat(parts[1:] or parts)
+    if recorded.empty:
+        return pd.DataFrame(columns=["label", "step", "low", "high"])
+    points = recorded.pivot(index="seed", columns=["label", "step"], values="value")
+    low, high = statistics.prediction_interval(points)
+    return points.columns.to_frame(index=False).assign(low=low, high=high)
 
 
 def _data(curves: pd.DataFrame, bands: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Return all that is drawn: label, seed, metric, step, value."""
-    curves = curves[curves.metric.isin(["training", "validation", "epoch"])]
-    names = {"low": "recorded, low end of 95 %", "high": "recorded, high end of 95 %"}
-    bands = bands.rename(columns=names).melt(["label", "step"], var_name="metric")
-    finals = table[["published", "low", "high"]].rename(
-        columns={key: f"final, {names[key]}" for key in names}
-    )
-    finals = finals.rename_axis("label").reset_index().melt("label", var_name="metric").dropna()
-    rows = pd.concat([curves, bands, finals])[["label", "seed", "metric", "step", "value"]]
+    """Return all that is drawn: points of this build's curves, and the ends of bands and bars."""
+    points = curves[curves.metric.isin(["training", "validation", "epoch"])]
+    finals = table[["low", "high", "published"]].rename_axis("label").reset_index()
+    rows = pd.concat([points[["label", "seed", "metric", "step", "value"]], bands, finals])
     return rows.astype({"seed": "Int64", "step": "Int64"})

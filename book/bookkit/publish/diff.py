@@ -86,12 +86,9 @@ def _compare(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
         elif not isinstance(old, pd.DataFrame) or not isinstance(new, pd.DataFrame):
             yield f"{name} is only in the {'second' if name in after else 'first'}"
         elif list(old.columns) != list(new.columns) or len(old) != len(new):
-            yield f"{name}: {_size(old)} -> {_size(new)}"
+            sizes = [f"{len(data)} rows of {', '.join(data.columns)}" for data in (old, new)]
+            yield f"{name}: {' -> '.join(sizes)}"
         elif rows := int((old != new).any(axis=1).sum()):
             gap = new.apply(pd.to_numeric, errors="coerce") - old.apply(pd.to_numeric, errors="coerce")
             most = gap.abs().fillna(0).max(axis=None)
             yield f"{name}: {rows} of {len(old)} rows moved, a number by {most:.4g} at most"
-
-
-def _size(data: pd.DataFrame) -> str:
-    return f"{len(data)} rows of {', '.join(map(str, data.columns))}"

@@ -10,7 +10,6 @@ from typing import Any
 
 import nbformat
 import papermill
-from tqdm import tqdm
 
 from bookkit import cluster, files, processes
 from bookkit.paths import ROOT
@@ -45,13 +44,11 @@ def run(
     """
     digests, started = executed.file_digests(), time.monotonic()
     reasons, facts_of, failures, done = {}, {}, {}, 0
-    bar = tqdm(total=len(chapters), disable=None, bar_format="{n_fmt}/{total_fmt} [{elapsed}] {desc}")
 
     def finish(name: str, how: str) -> None:
         nonlocal done
         done += 1
-        bar.update()
-        bar.write(f"bsn: [{done}/{len(chapters)}] {name} {how}", file=sys.stderr)
+        print(f"bsn: [{done}/{len(chapters)}] {name} {how}", file=sys.stderr)
 
     for name in sorted(chapters, key=lambda name: -_expected_seconds(chapters[name])):
         fingerprint = executed.fingerprint(parameters[name], facts["profile"], checksum)
@@ -64,7 +61,7 @@ def run(
     together = min(cluster.CHAPTERS if settings.scheduler else JOBS, max(len(reasons), 1))
     if reasons:
         print(f"bsn: running {', '.join(reasons)}, {together} at once ...", file=sys.stderr)
-    with bar, processes.pool(together, _environment(settings, together, scratch)) as pool:
+    with processes.pool(together, _environment(settings, together, scratch)) as pool:
         try:
             running = {
                 pool.submit(
@@ -72,12 +69,8 @@ def run(
                 ): name
                 for name in reasons
             }
-            left = list(reasons)
-            bar.set_description_str(f"running {', '.join(left[:together])}")
             for future in concurrent.futures.as_completed(running):
                 name, failure = running[future], future.result()
-                left.remove(name)
-                bar.set_description_str(f"running {', '.join(left[:together])}")
                 if failure and files.full_disk(failure):
                     raise InputError(f"{name}: cannot write: {failure}; {_kept(done, len(chapters))}")
                 if failure:

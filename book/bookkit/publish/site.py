@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -102,15 +103,8 @@ def _notice(results: dict[str, Any], failures: Collection[str]) -> str | None:
 
 def repository() -> tuple[str, str] | None:
     """Return the web address of the checkout's origin on a public host, and its branch, if it has one."""
-
-    def git(*arguments: str) -> str:
-        try:
-            return subprocess.run(
-                ["git", *arguments], cwd=ROOT, capture_output=True, text=True
-            ).stdout.strip()
-        except OSError:  # no git
-            return ""
-
-    remote = git("config", "--get", "remote.origin.url")
+    git = f"git -C {shlex.quote(str(ROOT))}"
+    remote = subprocess.getoutput(f"{git} config --get remote.origin.url")
     match = re.fullmatch(r"(?:https://|(?:ssh://)?git@)github\.com[/:]([\w.-]+/[\w.-]+?)(?:\.git)?/?", remote)
-    return (f"https://github.com/{match[1]}", git("branch", "--show-current") or "main") if match else None
+    branch = subprocess.getoutput(f"{git} branch --show-current")
+    return (f"https://github.com/{match[1]}", branch or "main") if match else None

@@ -9,8 +9,6 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib.axes
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -32,6 +30,11 @@ LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DEPTHS, WIDTH = (1, 2, 3, 4), 100
 BEGUN = 0.2  # accuracy above which a net has begun to train: twice what guessing one of ten classes does
 TUNING_SEED, SEEDS = 100, range(1, 11)
+# whether an estimator takes the loss's derivative -> how it is drawn
+KINDS = {
+    False: ("takes the loss alone", SERIES[0], "o"),
+    True: ("takes the loss's derivative", SERIES[3], "D"),
+}
 
 
 def tuning(
@@ -46,11 +49,10 @@ def tuning(
 
 def judged(rates: pd.DataFrame, width: int) -> dict[str, dict[str, Any]]:
     """Label -> fields of `bsn.Spec`: each row of `best_rates`, to be judged on the test part."""
-    settings = {}
+    settings: dict[str, dict[str, Any]] = {}
     for name, depth, rate in zip(rates.estimator, rates.depth, rates.learning_rate):
-        (fields,) = tuning([name], [depth], width, [rate]).values()
-        settings[f"{name}, {layers(depth)}"] = fields | {"evaluate_on": "test"}
-    return settings
+        settings |= tuning([name], [depth], width, [rate])
+    return {label: fields | {"evaluate_on": "test"} for label, fields in settings.items()}
 
 
 def layers(depth: int) -> str:
@@ -70,37 +72,29 @@ def best_rates(tuned: pd.DataFrame) -> pd.DataFrame:
     From `finals` of the nets of `tuning`. The column `edge` says whether no smaller or no greater rate was
     tried.
     """
-    ordered = tuned.sort_values(["final", "learning_rate"], ascending=[False, True], kind="stable")
-    best = ordered.drop_duplicates(["estimator", "depth"])
-    best = best.assign(edge=best.learning_rate.isin([tuned.learning_rate.min(), tuned.learning_rate.max()]))
-    best = best.sort_values("estimator", key=lambda names: names.map(list(ESTIMATORS).index))
-    best = best.sort_values("depth", kind="stable", ignore_index=True)
-    return best[["estimator", "depth", "learning_rate", "final", "edge"]]
+    columns = ["depth", "estimator", "final", "learning_rate"]
+    ordered = tuned.sort_values(columns, ascending=[True, True, False, True])
+    best = ordered.drop_duplicates(["depth", "estimator"], ignore_index=True)
+    edge = best.learning_rate.isin([tuned.learning_rate.min(), tuned.learning_rate.max()])
+    return best[columns].assign(edge=edge)
 
 
 def differences(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataFrame:
-    """Compare all estimators of a depth in pairs, at the seeds that all of them have.
+    """Compare all estimators of a depth in pairs, at the seeds that all nets have.
 
     From `finals` of the nets of `judged`: one row per ordered pair and depth, with `effect` (accuracy of the
     first minus the second's, mean over seeds) and its interval; all have a joint coverage of `level`
     (Bonferroni).
     """
-    tables = {
-        depth: part.pivot(index="seed", columns="estimator", values="final").dropna()
-        for depth, part in accuracies.groupby("depth")
-    }
+    table = accuracies.pivot(index="seed", columns=["depth", "estimator"], values="final")
+    table = table.dropna().sort_index(axis="columns")
+    pairs = [(one, other) for one, other in itertools.permutations(table.columns, 2) if one[0] == other[0]]
+    first, second = (list(nets) for nets in zip(*pairs))
+    effects = table[first].to_numpy() - table[second].to_numpy()
     # a pair and its reverse have one interval
-    pairs = sum(table.shape[1] * (table.shape[1] - 1) // 2 for table in tables.values())
-    parts = []
-    for depth, table in tables.items():
-        names, values = table.columns.to_numpy(), table.to_numpy()
-        effects = (values[:, :, None] - values[:, None, :]).reshape(len(values), -1)
-        low, high = statistics.mean_interval(effects, 1 - (1 - level) / max(1, pairs))
-        columns = {"first": np.repeat(names, len(names)), "second": np.tile(names, len(names))}
-        columns |= {"effect": effects.mean(0), "low": low, "high": high}
-        parts.append(pd.DataFrame({"depth": depth, **columns}))
-    table = pd.concat(parts)
-    return table[table["first"] != table["second"]].reset_index(drop=True)
+    low, high = statistics.mean_interval(effects, 1 - (1 - level) / (len(pairs) / 2))
+    compared = pd.DataFrame(first, columns=["depth", "first"]).assign(second=[name for _, name in second])
+    return compared.assign(effect=effects.mean(0), low=low, high=high)
 
 
 def ranks(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataFrame:
@@ -117,18 +111,19 @@ def ranks(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataF
     half = (1 - level) / 2  # of what may go wrong is left to the differences, half to the means
     nets = accuracies.assign(begun=accuracies.final > BEGUN, diverged=accuracies.diverged_step >= 0)
     by_setting = nets.groupby(["depth", "estimator"])
-    table = by_setting[["learning_rate"]].first()
-    each = 1 - half / len(table)
-    ends = [statistics.mean_interval(values, each) for _, values in by_setting.final]
-    table["mean"] = by_setting.final.mean()
+    table = by_setting.agg(
+        learning_rate=("learning_rate", "first"),
+        mean=("final", "mean"),
+        seeds=("final", "size"),
+        begun=("begun", "sum"),
+        diverged=("diverged", "sum"),
+    )
+    ends = [statistics.mean_interval(values, 1 - half / len(table)) for _, values in by_setting.final]
     table["low"], table["high"] = np.clip(np.transpose(ends), 0, 1)
     pairs = differences(accuracies, 1 - half)
-    pairs = pairs.assign(better=pairs.high < 0, worse=pairs.low > 0)
-    others = pairs.groupby(["depth", "first"])[["better", "worse"]].sum().reindex(table.index, fill_value=0)
-    table["first"] = 1 + others.better
-    table["last"] = table.groupby("depth")["mean"].transform("size") - others.worse
-    table["seeds"] = by_setting.size()
-    table[["begun", "diverged"]] = by_setting[["begun", "diverged"]].sum()
+    others = pairs.assign(better=pairs.high < 0, worse=pairs.low > 0).groupby(["depth", "first"])
+    table["first"] = 1 + others.better.sum()
+    table["last"] = table.groupby("depth")["mean"].transform("size") - others.worse.sum()
     return table.reset_index().sort_values(["depth", "mean"], ascending=[True, False], ignore_index=True)
 
 
@@ -139,10 +134,9 @@ def orderings(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.D
     return table[["claim", "source", "depth", "effect", "low", "high", "verdict"]]
 
 
-def leaders(ranked: pd.DataFrame) -> dict[int, str]:
+def leaders(ranked: pd.DataFrame) -> pd.Series:
     """Depth -> the estimators that may rank first, the best mean first, in words."""
-    best = ranked[ranked["first"] == 1]
-    return {depth: ", ".join(best.estimator[best.depth == depth]) for depth in best.depth.unique()}
+    return ranked[ranked["first"] == 1].groupby("depth").estimator.agg(", ".join)
 
 
 def by_mean(ranked: pd.DataFrame) -> list[str]:
@@ -153,9 +147,7 @@ def by_mean(ranked: pd.DataFrame) -> list[str]:
 def show_rates(rates: pd.DataFrame) -> Styler:
     """Format the learning rates of `best_rates`: one row per estimator, one column per depth."""
     table = rates.pivot(index="estimator", columns="depth", values="learning_rate").rename(columns=layers)
-    return styled(
-        table.loc[rates.estimator.unique()], dict.fromkeys(map(layers, rates.depth), "{:g}"), hide_index=False
-    )
+    return styled(table, dict.fromkeys(table.columns, "{:g}"), hide_index=False)
 
 
 def show(ranked: pd.DataFrame) -> Styler:
@@ -184,40 +176,32 @@ def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.Data
     own = own[own.estimator.isin(names)]
     figure, axes = style.panels([layers(depth) for depth in depths], 2, 0.22 * len(names) + 0.55, 0.9)
     for depth, axis in zip(depths, axes):
-        part = ranked[ranked.depth == depth].set_index("estimator").reindex(names)
-        _intervals(axis, part)
-        drawn = own[own.depth == depth]
-        rows = [names.index(name) for name in drawn.estimator]
+        part, drawn = (table[table.depth == depth] for table in (ranked, own))
+        derivative = part.estimator.map(lambda name: bool(ESTIMATORS[name].derivative))
+        for takes, nets in part.groupby(derivative):
+            label, colour, marker = KINDS[takes]
+            rows = nets.estimator.map(names.index)
+            ends = np.maximum([100 * (1 - nets.high), 100 * (1 - nets.low)], 0.01)
+            axis.hlines(rows, *ends, color=colour, linewidth=3, alpha=0.5)
+            mark: Style = dict(color=colour, marker=marker, s=26, zorder=3)
+            axis.scatter(100 * (1 - nets["mean"]), rows, label=label, **mark)
         triangle: Style = dict(marker="^", facecolors="none", edgecolors=INK, linewidths=1.1, s=34, zorder=4)
-        axis.scatter(100 * (1 - drawn.final), rows, label="this build", **triangle)
+        axis.scatter(
+            100 * (1 - drawn.final), drawn.estimator.map(names.index), label="this build", **triangle
+        )
         if depth in reference:
             dashed: Style = dict(color=MUTED, linewidth=1.2, linestyle="--")
             axis.axvline(100 * (1 - reference[depth]), label="sigmoid units, not binary", **dashed)
     style.name_rows(axes[0], names, downwards=True)
     axes[0].set(xscale="log", xlim=(1, 110))
-    axes[0].xaxis.set_major_locator(matplotlib.ticker.FixedLocator([1, 3, 10, 30, 100]))
-    axes[0].xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes[0].xaxis.set_major_formatter("{x:g}")
-    figure.supxlabel("Test error, %", fontsize=10)
+    axes[0].set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
+    axes[0].set_xticks([], minor=True)
+    figure.suptitle("Test error, %")
     style.shared_legend(figure, ncols=2)
     text = "Test errors by estimator and depth: the record's mean and interval, and this build's nets."
     sigmoid = pd.DataFrame({"depth": reference.keys(), "mean": reference.values(), "estimator": "sigmoid"})
     nets = own[["depth", "estimator", "seed", "final"]].astype({"seed": "Int64"})
     return Figure(figure, text, pd.concat([ranked, sigmoid, nets.rename(columns={"final": "this build"})]))
-
-
-def _intervals(axis: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
-    """Draw means and intervals of test errors, in one colour if the estimator needs the loss's derivative."""
-    values_only = np.array([not ESTIMATORS[name].derivative for name in table.index])
-    for chosen, label, colour, marker in (
-        (values_only, "takes the loss alone", SERIES[0], "o"),
-        (~values_only, "takes the loss's derivative", SERIES[3], "D"),
-    ):
-        rows, nets = np.flatnonzero(chosen), table[chosen]
-        ends = np.maximum([100 * (1 - nets.high), 100 * (1 - nets.low)], 0.01)
-        axis.hlines(rows, *ends, color=colour, linewidth=3, alpha=0.5)
-        mark: Style = dict(color=colour, marker=marker, s=26, zorder=3)
-        axis.scatter(100 * (1 - nets["mean"]), rows, label=label, **mark)
 
 
 def book_rates(estimators: Sequence[str], depths: Sequence[int]) -> pd.DataFrame:
@@ -247,15 +231,14 @@ def adopt(rows: Iterable[record.Row]) -> str:
 
     def chosen(settings: dict[str, dict[str, Any]], seeds: Sequence[int], use: str) -> list[record.Row]:
         specs = [Spec(**fields, **SHARED, seed=seed) for fields in settings.values() for seed in seeds]
-        keys = {
-            record.key(spec, data, engines.of(spec, "compiled")) for spec in specs for data in checksums
-        } & set(by_key)
-        if len(keys) != len(specs):
+        keys = [record.key(spec, data, engines.of(spec, "compiled")) for spec in specs for data in checksums]
+        nets = [by_key[key] for key in keys if key in by_key]
+        if len(nets) != len(specs):
             raise InputError(
-                f"record: this build's record has {len(keys)} of {len(specs)} nets that the ranking {use} on "
+                f"record: this build's record has {len(nets)} of {len(specs)} nets that the ranking {use} on "
                 "MNIST; expected all of them (see bsn build --profile full --chapter ranking)"
             )
-        return [by_key[key] for key in sorted(keys)]
+        return nets
 
     tuned = chosen(tuning(RANKED, DEPTHS, WIDTH, LEARNING_RATES), [TUNING_SEED], "tunes with")
     rates = best_rates(finals(record.curves(tuned)))

@@ -1,7 +1,5 @@
 """What some estimators leave to their caller, at its best: averages, baselines, control variates."""
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,65 +23,54 @@ def caller_options(
     a small net per example, descend the variance for some steps by Adam.
     """
     logits = setting.logits
-    p, (points, examples, units) = 1 / (1 + np.exp(-logits)), logits.shape
-    b = estimators.states(units, tf.float64).numpy()[:, None, None] + np.zeros_like(logits)
-    weight = np.prod(np.where(b == 1, p, 1 - p), -1)  # [2^H, P, E]
-    loss = weight * setting.loss(tf.constant(b)).numpy()
-    mean = np.sum(loss, 0)
+    p = 1 / (1 + np.exp(-logits))
+    b = estimators.states(p.shape[-1], tf.float64).numpy()[:, None, None] + np.zeros_like(logits)
+    loss = np.prod(np.where(b == 1, p, 1 - p), -1) * setting.loss(tf.constant(b)).numpy()  # [2^H, P, E]
+    mean = loss.sum(0)
     moments = np.sum(loss[..., None] * (b - p) ** 2, 0).mean(1), (p * (1 - p)).mean(1)
+    relaxed = [name for name, entry in ESTIMATORS.items() if "temperature" in entry.options]
+    return dict.fromkeys(relaxed, {"temperature": temperature}) | {
+        "moving-average": {"state": tf.constant(mean.mean(1))},
+        "variance-adjusted": {"state": tuple(map(tf.constant, moments))},
+        "nvil": {"baseline": tf.constant(mean)},
+        **_control_variates(setting, mean, temperature, steps, seed),
+    }
 
+
+def _control_variates(
+    setting: Setting, mean: np.ndarray, temperature: float, steps: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Tune the control variates of REBAR and RELAX, starting from `temperature` and the `mean` loss."""
+    points, examples, units = setting.logits.shape
     scale = tf.Variable(np.ones([points, 1]))
     log_heat = tf.Variable(np.full([points, 1, 1], np.log(temperature)))
-    rng = np.random.default_rng(seed)
-    inner = tf.Variable(rng.normal(size=(*logits.shape, SURROGATE_UNITS)) * 0.5)
+    initial = np.random.default_rng(seed).normal(size=[points, examples, units, SURROGATE_UNITS])
+    inner, constant = tf.Variable(initial * 0.5), tf.Variable(mean)
     bias, outer = (tf.Variable(np.zeros([points, examples, SURROGATE_UNITS])) for _ in range(2))
-    constant = tf.Variable(mean)
-
-    def rebar(logits: Tensor, noise: Tensor) -> Tensor:
-        return estimators.rebar(setting.loss, logits, noise, scale, tf.exp(log_heat))
+    learned = [scale, log_heat, inner, bias, outer, constant]
+    rate = keras.optimizers.schedules.PolynomialDecay(0.02, steps, 0.0)
+    optimizer = keras.optimizers.Adam(rate, epsilon=1e-12)
+    optimizer.build(learned)
 
     def surrogate(z: Tensor) -> Tensor:
         hidden = tf.tanh(tf.reduce_sum(z[..., None] * inner, -2) + bias)
         return tf.reduce_sum(hidden * outer, -1) + constant
 
-    def relax(logits: Tensor, noise: Tensor) -> Tensor:
-        return estimators.relax(setting.loss, logits, noise, surrogate)
-
-    _minimise_variance(rebar, [scale, log_heat], setting, steps, seed)
-    _minimise_variance(relax, [inner, bias, outer, constant], setting, steps, seed)
-    relaxed = {
-        name: {"temperature": temperature}
-        for name, entry in ESTIMATORS.items()
-        if "temperature" in inspect.signature(entry.function).parameters
-    }
-    return relaxed | {
-        "moving-average": {"state": tf.constant(mean.mean(1))},
-        "variance-adjusted": {"state": tuple(map(tf.constant, moments))},
-        "nvil": {"baseline": tf.constant(mean)},
-        "rebar": {"eta": scale, "temperature": tf.exp(log_heat)},
-        "relax": {"surrogate": surrogate},
-    }
-
-
-def _minimise_variance(
-    estimate: Callable[[Tensor, Tensor], Tensor], learned: list[Any], setting: Setting, steps: int, seed: int
-) -> None:
-    rng = np.random.default_rng([seed, 1])
-    rate = keras.optimizers.schedules.PolynomialDecay(0.02, steps, 0.0)
-    optimizer = keras.optimizers.Adam(rate, epsilon=1e-12)
-    optimizer.build(learned)
-
     @tf.function
     def step(noise: Tensor) -> None:
         logits = tf.zeros_like(noise) + setting.logits
-        tied = tied_noise(logits, noise)
-        _, slopes = estimators.variance_gradient(lambda: estimate(logits, tied), learned)
-        optimizer.apply(slopes, learned)
+        tied = tf.stack([noise, estimators.tied(logits, noise)])
 
+        def estimates() -> Tensor:
+            rebar = estimators.rebar(setting.loss, logits, tied, scale, tf.exp(log_heat))
+            return tf.stack([rebar, estimators.relax(setting.loss, logits, tied, surrogate)])
+
+        optimizer.apply(estimators.variance_gradient(estimates, learned)[1], learned)
+
+    rng = np.random.default_rng([seed, 1])
     for _ in range(steps):
         step(tf.constant(rng.random([DRAWS, *setting.logits.shape])))
-
-
-def tied_noise(logits: Tensor, noise: Tensor) -> Tensor:
-    """Return two noises for REBAR and RELAX from one: the second leads back to the same z."""
-    return tf.stack([noise, estimators.tied(logits, noise)])
+    return {
+        "rebar": {"eta": scale, "temperature": tf.exp(log_heat)},
+        "relax": {"surrogate": surrogate},
+    }

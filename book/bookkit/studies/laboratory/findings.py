@@ -1,32 +1,25 @@
-"""What follows from the measurements: errors at a budget, a ranking, and verdicts on published orderings."""
+"""What follows from the measurements: errors, a ranking, and verdicts on published orderings."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from bookkit import statistics
 from bookkit.figures import style
-from bookkit.figures.style import INK, LINES, SERIES, Figure, Style, intervals, shared_legend, styled
+from bookkit.figures.style import INK, SERIES, Figure, Style, intervals, shared_legend, styled
 from bsn.estimators import ESTIMATORS
 
 ROUNDING = 1e-9
-PLAIN = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}")
 ZERO = 1e-6  # relative: what is below is drawn at the left edge, as 0
-DEVIATION, BIAS = ("deviation", SERIES[0]), ("bias", SERIES[3])
 
 
 def catalogue() -> pd.DataFrame:
     """Tabulate the registry of `bsn.estimators`, one row per estimator."""
-    columns = {
-        "kind": "kind", "bias": "bias", "evaluations": "evaluations of f", "derivative": "derivative at",
-        "noise": "uniforms", "state": "kept between steps", "reference": "reference",
-    }  # fmt: skip
+    columns = ["kind", "bias", "evaluations", "derivative", "noise", "state", "reference"]
     table = pd.DataFrame(map(vars, ESTIMATORS.values()), index=list(ESTIMATORS))
-    return table[list(columns)].replace("", "–").rename(columns=columns)
+    return table[columns].replace("", "–")
 
 
 def bias(frame: pd.DataFrame) -> pd.Series:
@@ -36,9 +29,9 @@ def bias(frame: pd.DataFrame) -> pd.Series:
     return (squared.clip(lower=0) ** 0.5).mask(known, 0.0)
 
 
-def error(frame: pd.DataFrame, budget: float | pd.Series = 1) -> pd.Series:
-    """Return the relative mean squared error of the mean of budget / evaluations estimates."""
-    return bias(frame) ** 2 + frame.deviation**2 * frame.evaluations / budget
+def error(frame: pd.DataFrame) -> pd.Series:
+    """Return the relative mean squared error per evaluation of f."""
+    return bias(frame) ** 2 + frame.deviation**2 * frame.evaluations
 
 
 def _geometric_mean(values: pd.Series, repeats: Any, intervals: int) -> tuple[float, float, float]:
@@ -53,13 +46,13 @@ def _geometric_mean(values: pd.Series, repeats: Any, intervals: int) -> tuple[fl
     return float(np.exp(logs.mean())), float(np.exp(low)), float(np.exp(high))
 
 
-def ranking(frame: pd.DataFrame, repeat: str, budget: float = 1) -> pd.DataFrame:
-    """Rank estimators, from `measuring.measure_all`, by their error at a budget, the best first.
+def ranking(frame: pd.DataFrame, repeat: str) -> pd.DataFrame:
+    """Rank estimators, from `measuring.measure_all`, by their error per evaluation, the best first.
 
     The errors' intervals, `low` to `high`, have a joint coverage of 95 %; `repeat` is the column of
     independent repetitions.
     """
-    measured = frame.assign(bias=bias(frame), error=error(frame, budget)).groupby("estimator", sort=False)
+    measured = frame.assign(bias=bias(frame), error=error(frame)).groupby("estimator", sort=False)
     table = measured[["bias", "deviation", "cosine", "evaluations"]].mean()
     rows = [_geometric_mean(part.error, part[repeat], len(table)) for _, part in measured]
     errors = pd.DataFrame(rows, table.index, ["error", "low", "high"])
@@ -78,65 +71,40 @@ def show_ranking(table: pd.DataFrame) -> Styler:
 
 def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
     """Draw each estimator's median bias and deviation, one panel per value of the column `by`."""
-    frame = frame.assign(bias=bias(frame))
-    names = list(frame.estimator.unique())
-    medians = frame.groupby([by, "estimator"], sort=False)[["bias", "deviation"]].median().reset_index()
-    values = medians[["bias", "deviation"]].to_numpy()
+    names, settings = list(frame.estimator.unique()), list(frame[by].unique())
+    measured = frame.assign(bias=bias(frame)).groupby([by, "estimator"], sort=False)
+    medians = measured[["bias", "deviation"]].median()
+    values = medians.to_numpy()
     lowest = values[values > ZERO].min() / 4
-    settings = list(frame[by].unique())
     figure, axes = style.panels(settings, len(settings), 0.235 * len(names), 1.3)
     for axis, setting in zip(axes, settings):
-        part = medians[medians[by] == setting].set_index("estimator").loc[names]
-        for (column, colour), marker, size in ((DEVIATION, "o", 40), (BIAS, "D", 30)):
-            value = part[column].where(part[column] > ZERO, lowest)
+        part = medians.where(medians > ZERO, lowest).loc[setting]
+        for column, colour, marker, size in (("deviation", SERIES[0], "o", 40), ("bias", SERIES[3], "D", 30)):
             mark: Style = dict(marker=marker, s=size, color=colour, label=column, clip_on=False)
-            axis.scatter(value, range(len(names)), **mark)
+            axis.scatter(part[column], range(len(names)), **mark)
         axis.axvline(1, color=INK, linewidth=1)
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(PLAIN)
+        axis.xaxis.set_major_formatter("{x:,g}")
     style.name_rows(axes[0], names, downwards=True)
     axes[0].set_xlim(lowest / 1.5, None)
     figure.suptitle(f"{title}\n(times the exact gradient; at the left edge: 0)")
     shared_legend(figure, ncols=2)
     text = f"{title}: bias and standard deviation of each estimator, in lengths of the exact gradient."
-    return Figure(figure, text, medians)
-
-
-def budgets(frame: pd.DataFrame, names: Sequence[str], title: str, largest: int = 10_000) -> Figure:
-    """Draw the root mean squared error by evaluations of f, from the first budget that pays an estimate."""
-    budget = pd.Series(np.geomspace(1, largest, 41), name="budget")
-    grid = frame[frame.estimator.isin(names)].merge(budget, how="cross").query("budget >= evaluations")
-    squared = grid.assign(error=error(grid, grid.budget)).groupby(["estimator", "budget"]).error
-    errors = np.sqrt(squared.mean())
-    figure, axes = style.subplots(height=4.6)
-    for i, name in enumerate(names):
-        line: Style = dict(color=SERIES[i % len(SERIES)], linestyle=LINES[i % len(LINES)])
-        axes.plot(errors[name], linewidth=1.9, label=name, **line)
-    axes.axhline(1, color=style.MUTED, linewidth=0.9)
-    axes.set(xscale="log", yscale="log", xlabel="Evaluations of f for an example", title=title)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PLAIN)
-    axes.set_ylabel("Root mean squared error\n(times the exact gradient)")
-    shared_legend(figure, ncols=2, handlelength=3)
-    text = f"{title}: root mean squared error by evaluations of f, one curve per estimator."
-    return Figure(figure, text, errors.reset_index())
+    return Figure(figure, text, medians.reset_index())
 
 
 def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.DataFrame:
     """Judge every published ordering in one setting: the ratio of variances or biases, and a verdict.
 
-    Args:
-        frame: from `measuring.measure_all`.
-        setting: its name.
-        repeat: column of independent repetitions. The verdict then rests on the geometric mean of the ratio
-            and its interval, all with a joint coverage of 95 %. Without it, it rests on the median, the
-            smallest and the greatest ratio of all points; if they differ it says at how many it holds.
+    The verdict rests on the geometric mean of the ratio and its interval, all with a joint coverage of 95 %;
+    `repeat` is the column of independent repetitions. Without one it rests on the median, the smallest and
+    the greatest ratio of all points; if they differ it says at how many it holds.
 
     Returns:
         One row per ordering: `claim`, `source`, `where` (the setting), `ratio`, `low`, `high`, `verdict`.
     """
     rows = []
-    points = [column for column in ("target", "step", "problem", "net") if column in frame]
+    points = [column for column in ("target", "logit", "problem", "net", "step") if column in frame]
     published = statistics.orderings("laboratory")
     for claim in published.itertuples():
         parts = [frame[frame.estimator == name].set_index(points) for name in (claim.first, claim.second)]
@@ -146,19 +114,16 @@ def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.
             typical, low, high = _geometric_mean(ratio, ratio.index.get_level_values(repeat), len(published))
         else:
             typical, low, high = ratio.median(), ratio.min(), ratio.max()
-        if (low, high) != (0, 0) and low <= 1 + ROUNDING < high:
-            count = f"at {(ratio <= 1 + ROUNDING).sum()} of {len(ratio)} points"
-            verdict = statistics.UNDECIDED if repeat else count
-        else:
-            verdict = statistics.FAILS if low > 1 + ROUNDING else statistics.HOLDS
+        verdict = statistics.region_verdict(low, high, -np.inf, 1 + ROUNDING)
+        if verdict == statistics.UNDECIDED and not repeat:
+            verdict = f"at {(ratio <= 1 + ROUNDING).sum()} of {len(ratio)} points"
         rows.append((claim.claim, claim.source, setting, typical, low, high, verdict))
     return pd.DataFrame(rows, columns=["claim", "source", "where", "ratio", "low", "high", "verdict"])
 
 
 def show_orderings(table: pd.DataFrame) -> Styler:
     """Format rows of `compare`: one row per claim and setting."""
-    order = list(table.claim.unique())
-    table = table.sort_values("claim", key=lambda claims: claims.map(order.index), kind="stable")
+    table = table.sort_values("claim", kind="stable")
     shown = table[["claim", "where", "ratio"]].copy()
     shown["interval"], shown["verdict"] = intervals(table.low, table.high, ".4g"), table.verdict
     return styled(shown, {"ratio": "{:.4g}"})

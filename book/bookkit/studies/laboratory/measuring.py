@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bookkit.studies.laboratory.caller import caller_options, tied_noise
+from bookkit.studies.laboratory.caller import caller_options
 from bookkit.studies.laboratory.settings import Setting
 from bsn import estimators
 from bsn.backend import tf
@@ -35,7 +35,7 @@ def estimates(name: str, setting: Setting, noise: np.ndarray, options: dict[str,
         u = tf.constant(noise[:, low : low + share])
         logits = tf.zeros_like(u[0]) + setting.logits
         if entry.noise == 2:  # the second is made from the first, as by the authors of both estimators
-            u = tied_noise(logits, u[0])
+            u = tf.stack([u[0], estimators.tied(logits, u[0])])
         elif entry.noise in (0, 1):
             u = u[0]
         parts.append(estimators.gradient(name, setting.loss, logits, u, **options)[0].numpy())
@@ -45,15 +45,15 @@ def estimates(name: str, setting: Setting, noise: np.ndarray, options: dict[str,
 def rule(name: str, setting: Setting, options: dict[str, Any]) -> Rule | None:
     """Return nodes [uniforms, M, P, E, H] and weights [M, P, E]; None if the noise must be sampled.
 
-    Sums over them are expectations over the noise: with one unit for every estimator, else for those whose
+    Sums over them are expectations over the noise: with one unit for all but Gumbel-Rao, else for those whose
     estimate depends on the samples alone, unless a baseline knows the batch and couples its examples.
     """
     entry, p = lookup(name), 1 / (1 + np.exp(-setting.logits))
     if entry.noise == 0:
         return np.full([1, 1, *p.shape], 0.5), np.ones([1, *p.shape[:2]])
-    if entry.state and entry.bias != "unbiased" and p.shape[1] > 1:
+    if entry.noise == "1 + K" or (entry.state and entry.bias != "unbiased" and p.shape[1] > 1):
         return None
-    planes, units = 2 if isinstance(entry.noise, str) else 1, p.shape[-1]
+    planes, units = 2 if entry.noise == "K" else 1, p.shape[-1]
     noise = np.random.default_rng(0).random([planes, 8, *p.shape])
     same_samples = np.where(noise < p, p / 2, (1 + p) / 2)
     g, again = (estimates(name, setting, u, options) for u in (noise, same_samples))
@@ -64,34 +64,22 @@ def rule(name: str, setting: Setting, options: dict[str, Any]) -> Rule | None:
         b = b.swapaxes(0, 1)
         nodes, weights = np.where(b == 1, p / 2, (1 + p) / 2), np.where(b == 1, p, 1 - p)
         return nodes, weights.prod((0, -1))
-    return _integral(p, planes) if units == 1 else None
+    return _integral(p) if units == 1 else None
 
 
-def _integral(p: np.ndarray, planes: int) -> Rule:
-    """Return the rule of one unit for an estimate smooth between 0, p, 1 - p and 1, or given b and v."""
+def _integral(p: np.ndarray) -> Rule:
+    """Return the rule of one unit for an estimate smooth between 0, p, 1 - p and 1."""
     t = np.arange(-33, 33.1, 0.3)[:, None, None, None]
     v, weight = 1 / (1 + np.exp(-t)), 0.3 / (2 + 2 * np.cosh(t))  # trapezoids in logit(v) converge fast
-    between = [p] if planes == 2 else [np.minimum(p, 1 - p), np.maximum(p, 1 - p)]
-    ends = np.stack([0 * p, *between, 0 * p + 1])[:, None]
+    ends = np.stack([0 * p, np.minimum(p, 1 - p), np.maximum(p, 1 - p), 0 * p + 1])[:, None]
     low, width = ends[:-1], np.diff(ends, axis=0)
-    nodes = np.stack([low + width / 2 + 0 * v, 0 * low + v] if planes == 2 else [low + width * v])
-    return nodes.reshape(planes, -1, *p.shape), (width * weight).reshape(-1, *p.shape[:2])
+    return (low + width * v).reshape(1, -1, *p.shape), (width * weight).reshape(-1, *p.shape[:2])
 
 
-def moments(g: np.ndarray, weights: np.ndarray, noises: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean [P, E, H] and the summed variance [P, E] of estimates g [M, P, E, H] at a rule's nodes.
-
-    If not 0, `noises` is how many estimates given the same b are averaged.
-    """
+def moments(g: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean [P, E, H] and summed variance [P, E] of estimates g [M, P, E, H] at a rule's nodes."""
     mean = np.sum(weights[..., None] * g, 0)
-    spread = np.sum(weights[..., None] * (g - mean) ** 2, (0, -1))
-    if not noises:
-        return mean, spread
-    g, weights = (array.reshape(2, -1, *array.shape[1:]) for array in (g, weights))
-    share = weights.sum(1)
-    given = np.sum(weights[..., None] * g, 1) / share[..., None]  # the mean for each outcome b
-    between = np.sum(share[..., None] * (given - mean) ** 2, (0, -1))
-    return mean, between + (spread - between) / noises
+    return mean, np.sum(weights[..., None] * (g - mean) ** 2, (0, -1))
 
 
 def dot(setting: Setting, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -125,8 +113,7 @@ def measure(
     nodes_and_weights = rule(name, setting, options)
     if nodes_and_weights:
         nodes, weights = nodes_and_weights
-        averaged = noises if entry.noise == "1 + K" else 0
-        mean, spread = moments(estimates(name, setting, nodes, options), weights, averaged)
+        mean, spread = moments(estimates(name, setting, nodes, options), weights)
         variance = np.sum(np.diagonal(setting.gram, axis1=1, axis2=2) * spread, -1)
         error = 0 * variance
     else:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bookkit.data import Data
 from bsn import curves
-from bsn.backend import Loss, Tensor, keras, tf
+from bsn.backend import Loss, Tensor, tf
 from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 from bsn.training import Layers
 
@@ -29,21 +29,12 @@ class Setting(typing.NamedTuple):
     points: pd.DataFrame
 
 
-def one_unit(targets: Sequence[float], steps: int, points: int) -> Setting:
-    """Take (b - t)^2 for each target t, at some points of the exact gradient's descent by Adam at 0.01."""
-    target = np.repeat(targets, points)
-
-    logit, path = tf.Variable(np.zeros(len(targets))), []
-    optimizer = keras.optimizers.Adam(0.01, epsilon=1e-12)
-    for _ in range(steps + 1):
-        path.append(logit.numpy())
-        p = tf.sigmoid(logit)
-        optimizer.apply([p * (1 - p) * (1 - 2 * np.array(targets))], [logit])
-    chosen = np.linspace(0, steps, points).round().astype(int)
-    logits = np.array(path)[chosen].T.ravel()
-    table = pd.DataFrame({"target": target, "step": np.tile(chosen, len(targets)), "logit": logits})
-    gram = np.ones([len(target), 1, 1])
-    return Setting(lambda b: tf.square(b[..., 0] - target[:, None]), logits[:, None, None], gram, table)
+def one_unit(targets: Sequence[float], logits: Sequence[float]) -> Setting:
+    """Take (b - t)^2 for each target t, at each of some logits."""
+    table = pd.MultiIndex.from_product([targets, logits], names=["target", "logit"]).to_frame(index=False)
+    target, logit = table[["target", "logit"]].to_numpy().T[..., None]
+    gram = np.ones([len(table), 1, 1])
+    return Setting(lambda b: tf.square(b[..., 0] - target), logit[..., None], gram, table)
 
 
 def quadratics(problems: int, units: int, seed: int) -> Setting:
@@ -71,23 +62,21 @@ def nets(
     """
     images, labels = data.parts["train"]
     images, labels = images[:BATCH_SIZE].astype(float), labels[:BATCH_SIZE]
-    below, above, offsets, table = [], [], [], []
-    for seed in seeds:
-        trained = _trained(seed, width, data, checkpoints, learning_rate)
-        for step, ((weights, bias), (upper, offset)) in zip(checkpoints, trained):
-            below.append(images @ weights.astype(float) + bias)
-            above.append(upper)
-            offsets.append(offset)
-            table.append((seed, step))
-    last, shift = np.array(above, float), np.array(offsets, float)[:, None]
+    trained = [
+        [array.astype(float) for layer in layers for array in layer]
+        for seed in seeds
+        for layers in _trained(seed, width, data, checkpoints, learning_rate)
+    ]
+    weights, bias, last, shift = map(np.array, zip(*trained))
+    table = pd.MultiIndex.from_product([seeds, checkpoints], names=["net", "step"]).to_frame(index=False)
     targets = np.eye(data.classes)[labels]
 
     def loss(h: Tensor) -> Tensor:
-        z = tf.matmul(h, last) + shift
+        z = tf.matmul(h, last) + shift[:, None]
         return (tf.reduce_logsumexp(z, -1) - tf.reduce_sum(z * targets, -1)) / data.classes
 
     gram = np.repeat((images @ images.T + 1)[None], len(table), 0)  # the 1 is the bias's
-    return Setting(loss, np.array(below), gram, pd.DataFrame(table, columns=["net", "step"]))
+    return Setting(loss, images @ weights + bias[:, None], gram, table)
 
 
 def _trained(
