@@ -7,8 +7,9 @@ from typing import Any
 
 from bsn.backend import Tensor, tf
 from bsn.errors import InputError
-from bsn.estimators import lookup, sample, states
-from bsn.estimators.registry import Estimator, check_noise
+from bsn.estimators import lookup, sample
+from bsn.estimators.enumeration import weighted_states
+from bsn.estimators.registry import Estimator, checked_losses, first_state, prepare
 
 __all__ = ["expectation"]
 
@@ -41,7 +42,8 @@ def expectation(
         What f returned at the sample, its loss [...] averaged over K samples; and the new state.
 
     Raises:
-        InputError: no estimator has that name or such an option, or the noise has another shape.
+        InputError: no estimator has that name or such an option, or another of the errors in
+            `bsn.estimators`.
 
     What an estimator leaves to its caller is learned beside it. NVIL's baseline c descends (f - c)^2, and the
     parameters of REBAR's and RELAX's control variates the variance: see `bsn.estimators.variance_gradient`.
@@ -54,27 +56,31 @@ def expectation(
     [[[0.5]], [-2.0]]
     """
     entry, logits = lookup(estimator), tf.convert_to_tensor(logits)
-    check_noise(entry, logits, noise)
     for name in options:
         if name not in entry.options:
             expected = f"one of {', '.join(entry.options)}" if entry.options else "none"
             raise InputError(f"{estimator}: option {name!r}; expected {expected}")
-    if entry.kind == "sampler":
-        return f(entry.function(logits, noise, **options)), state
-    b, weights = _samples(entry, tf.stop_gradient(logits), noise)
-    value = f(b)
-    loss, *aux = value if isinstance(value, tuple) else (value,)
-    known = tf.stop_gradient(loss)
+    aux: list[Any] = []
 
-    def losses(points: Tensor) -> Tensor:
-        value = f(points)
+    def losses(b: Tensor) -> Tensor:
+        value = f(b)
+        aux[:] = value[1:] if isinstance(value, tuple) else ()
         return value[0] if isinstance(value, tuple) else value
 
+    first = checked_losses(f"{estimator}: f", losses, logits.dtype)
+    if entry.kind == "sampler":
+        loss = first(entry.function(logits, noise, **options))
+        return (loss, *aux) if aux else loss, state
+    given = {"logits": tf.stop_gradient(logits), "noise": noise, **options}
+    prepare(entry, given)
+    b, weights = _samples(entry, given["logits"], given["noise"])
+    loss, handed_on = first(b), tuple(aux)
+    known = tf.cast(tf.stop_gradient(loss), logits.dtype)
     # what evaluates f at these samples alone takes the losses from here
     at = (lambda points: known) if entry.evaluations in (1, "K", "2^H") else losses
     g = None
     if entry.initial:
-        state = entry.initial(logits) if state is None else state
+        state = first_state(entry, logits) if state is None else state
         g, state = entry.function(at, tf.stop_gradient(logits), noise, state, **options)
 
     @tf.custom_gradient
@@ -85,17 +91,15 @@ def expectation(
 
         return tf.zeros_like(logits[..., 0]), backward
 
-    loss = (tf.reduce_sum(weights * loss, 0) if weights is not None else loss) + nothing(logits)
-    return (loss, *aux) if aux else loss, state
+    loss = tf.reduce_sum(weights * loss, 0) if weights is not None else loss
+    loss = tf.cast(loss, logits.dtype) + nothing(logits)
+    return (loss, *handed_on) if handed_on else loss, state
 
 
 def _samples(entry: Estimator, logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return the samples at which an estimator evaluates f first, and the weights of several, [K, ...]."""
     if entry.evaluations == "2^H":
-        units, rank = logits.shape[-1], logits.shape.rank
-        b = tf.reshape(states(units, logits.dtype), [2**units] + [1] * (rank - 1) + [units])
-        b += tf.zeros_like(logits)
-        return b, tf.exp(tf.reduce_sum(b * logits - tf.math.softplus(logits), -1))
+        return weighted_states(logits)
     b = sample(logits, noise[0] if entry.noise == 2 else noise)
     if entry.evaluations == "K":
         return b, tf.ones_like(b[..., 0]) / tf.cast(tf.shape(b)[0], b.dtype)

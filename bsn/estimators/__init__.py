@@ -13,13 +13,18 @@ its estimate. There are two kinds of estimators:
 Shapes and options are the same for all:
 
 * logits: [..., H], any leading axes, the last runs over units. With a state, the axis before the last is
-  the batch, [..., B, H]. Samples and g have the shape and type of the logits.
+  the batch, [..., B, H]. Samples and g have the shape and type of the logits; half precision is computed in
+  float32, states included, and the noise may be float32 then. NaN gives NaN.
 * noise: uniform on [0, 1), of the logits' type and shape; [n, ..., H] if the table says n > 1 uniforms per
   unit, from which K is read. A sampler with a deterministic unit takes a scalar too, and an estimator
-  without noise anything. Any other shape raises `bsn.InputError`, as far as it is known when tracing.
-* f: maps [..., H] to [...], each example by itself, with further axes in front if it is evaluated at
-  several samples at once. If it depends on the logits directly too, its caller adds that derivative.
+  without noise anything.
+* f: maps [..., H] to [...], one number of the logits' type per example, each example by itself, with further
+  axes in front if it is evaluated at several samples at once. If it depends on the logits directly too, its
+  caller adds that derivative.
 * options: slope, temperature, eta, baseline, surrogate, by name; see the functions.
+
+Other shapes and types, and a slope or temperature that is not above 0, raise `bsn.InputError`, as far as they
+are known when tracing.
 
 `ESTIMATORS` is the table of all, and `gradient` calls any of them. To add an estimator, write the function
 in its family's file, enter it there with `register`, and add its name to that file's `__all__`.
@@ -36,6 +41,7 @@ from bsn.estimators.control_variates import *
 from bsn.estimators.coupled import *
 from bsn.estimators.enumeration import *
 from bsn.estimators.registry import ESTIMATORS as ESTIMATORS, Estimator as Estimator, lookup as lookup
+from bsn.estimators.registry import checked_losses, first_state
 from bsn.estimators.sampling import sample as sample, tied as tied
 
 
@@ -67,9 +73,9 @@ def gradient(
     if entry.kind == "sampler":
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            loss = f(entry.function(logits, noise, **options))
+            loss = checked_losses(f"{name}: f", f, logits.dtype)(entry.function(logits, noise, **options))
         return tape.gradient(loss, logits, unconnected_gradients="zero"), state
     if entry.initial is None:
         return entry.function(f, logits, noise, **options), state
-    state = entry.initial(logits) if state is None else state
+    state = first_state(entry, logits) if state is None else state
     return entry.function(f, logits, noise, state, **options)

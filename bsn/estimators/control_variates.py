@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from bsn.backend import Loss, Scalar, Tensor, tf
 from bsn.estimators.registry import register
-from bsn.estimators.sampling import conditional_logistic, logistic, sample
+from bsn.estimators.sampling import conditional_logistic, logistic, probability, sample, score
 
 __all__ = ["muprop", "rebar", "relax", "variance_gradient"]
 
@@ -34,8 +34,9 @@ def muprop(f: Loss, logits: Tensor, noise: Tensor, smooth: Loss | None = None) -
         tape.watch(p)
         at_mean = (smooth or f)(p)
     derivative = tape.gradient(at_mean, p, unconnected_gradients="zero")
-    residual = f(b) - at_mean - tf.reduce_sum(derivative * (b - p), axis=-1)
-    return residual[..., None] * (b - p) + derivative * p * (1 - p)
+    weight = score(logits, b)
+    residual = f(b) - at_mean - tf.reduce_sum(derivative * weight, axis=-1)
+    return residual[..., None] * weight + derivative * p * tf.sigmoid(-logits)
 
 
 @register(
@@ -71,7 +72,7 @@ def rebar(
     >>> print(rebar(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), u).numpy().round(3))
     [[0.69]]
     """
-    return relax(f, logits, noise, lambda z: eta * (smooth or f)(tf.sigmoid(z / temperature)))
+    return relax(f, logits, noise, lambda z: eta * (smooth or f)(probability(z / temperature)))
 
 
 @register(
@@ -105,7 +106,7 @@ def relax(f: Loss, logits: Tensor, noise: Tensor, surrogate: Loss) -> Tensor:
         conditional = surrogate(conditional_logistic(logits, b, noise[1]))
         difference = surrogate(logistic(logits, noise[0])) - conditional
     correction = tape.gradient(difference, logits, unconnected_gradients="zero")
-    return (f(b) - conditional)[..., None] * (b - tf.sigmoid(logits)) + correction
+    return (f(b) - conditional)[..., None] * score(logits, b) + correction
 
 
 def variance_gradient(estimate: Callable[[], Tensor], variables: list[Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bsn.backend import Loss, Tensor, tf
 from bsn.estimators.registry import register
-from bsn.estimators.sampling import sample
+from bsn.estimators.sampling import in_front, sample, score
 
 __all__ = ["exact", "local_expectation", "states"]
 
@@ -26,18 +26,24 @@ def local_expectation(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
 
     See also, for RAM: Tokui, Sato 2017, ICML.
     """
-    b, p = sample(logits, noise), tf.sigmoid(logits)
-    units, rank = logits.shape[-1], logits.shape.rank
-    unit = tf.reshape(tf.eye(units, dtype=b.dtype), [units] + [1] * (rank - 1) + [units])
+    b, units = sample(logits, noise), logits.shape[-1] or tf.shape(logits)[-1]
+    unit = in_front(tf.eye(units, dtype=b.dtype), logits)
     change = f(b) - f(tf.abs(b - unit))  # H x ...: by each unit's flip
-    change = tf.transpose(change, [*range(1, rank), 0])  # ... x H
-    return p * tf.sigmoid(-logits) * (2 * b - 1) * change
+    change = tf.transpose(change, [*range(1, logits.shape.rank), 0])  # ... x H
+    return tf.sigmoid(logits) * tf.sigmoid(-logits) * (2 * b - 1) * change
 
 
 def states(units: int, dtype: str | tf.DType = "float32") -> Tensor:
     """Return all states of some units, [2^H, H], the last unit changing fastest."""
     power = tf.range(units - 1, -1, -1)
     return tf.cast(tf.bitwise.right_shift(tf.range(2**units)[:, None], power) % 2, dtype)
+
+
+def weighted_states(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return all states of the units, [2^H, ..., H], and their probabilities, [2^H, ...]."""
+    units = logits.shape[-1] or tf.shape(logits)[-1]
+    b = in_front(states(units, logits.dtype), logits) + tf.zeros_like(logits)
+    return b, tf.exp(-tf.reduce_sum(tf.math.softplus((1 - 2 * b) * logits), axis=-1))
 
 
 @register("Exact", "unbiased", "", evaluations="2^H", noise=0)
@@ -51,9 +57,5 @@ def exact(f: Loss, logits: Tensor, noise: Tensor | None = None) -> Tensor:
     [[0.25, 0.25]]
     """
     del noise
-    units, rank = logits.shape[-1], logits.shape.rank
-    b = tf.reshape(states(units, logits.dtype), [2**units] + [1] * (rank - 1) + [units])
-    b += tf.zeros_like(logits)  # 2^H x ... x H
-    log_probability = tf.reduce_sum(b * logits - tf.math.softplus(logits), axis=-1)
-    weighted = tf.exp(log_probability) * f(b)  # 2^H x ...
-    return tf.reduce_sum(weighted[..., None] * (b - tf.sigmoid(logits)), axis=0)
+    b, weights = weighted_states(logits)
+    return tf.reduce_sum((weights * f(b))[..., None] * score(logits, b), axis=0)

@@ -80,8 +80,9 @@ def register(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Enter the decorated function under its own name, hyphens for underscores.
 
-    A function of f is a gradient estimator, any other a sampler. Each call checks the noise's shape first.
-    The arguments are the fields of `Estimator`; the reference becomes the docstring's last line.
+    A function of f is a gradient estimator, any other a sampler. Each call checks its arguments first, and
+    what f returns. Half precision is computed in float32. The arguments are the fields of `Estimator`; the
+    reference becomes the docstring's last line.
     """
 
     def enter(function: Callable[P, R]) -> Callable[P, R]:
@@ -90,8 +91,13 @@ def register(
         @functools.wraps(function)
         def checked(*args: P.args, **options: P.kwargs) -> R:
             given = signature.bind(*args, **options).arguments
-            check_noise(entry, given["logits"], given.get("noise"))
-            return function(*args, **options)
+            narrow = prepare(entry, given)
+            for key in given.keys() & {"f", "smooth", "surrogate"}:
+                given[key] = given[key] and checked_losses(f"{entry.name}: {key}", given[key], narrow)
+            result: Any = function(**given)  # type: ignore[call-arg]
+            if entry.initial:
+                return tf.cast(result[0], narrow), result[1]  # type: ignore[return-value]
+            return tf.cast(result, narrow)
 
         if reference:
             checked.__doc__ = f"{inspect.getdoc(function)}\n\nReference: {reference}."
@@ -101,6 +107,80 @@ def register(
         return checked
 
     return enter
+
+
+def prepare(entry: Estimator, given: dict[str, Any]) -> Any:
+    """Check an estimator's arguments, given by name, and replace them by tensors, float32 for half precision.
+
+    Only what is known when tracing is checked: shapes and types, and options that are not traced.
+
+    Returns:
+        The type of the logits that were given.
+
+    Raises:
+        InputError: an argument has another shape, type or value than the estimator takes.
+    """
+    logits = tf.convert_to_tensor(given["logits"])
+    if not logits.dtype.is_floating:
+        raise refusal(f"{entry.name}: the logits' type", logits.dtype.name, "one of floating point")
+    wide = given["logits"] = widened(logits)
+    noise = given.get("noise")
+    check_noise(entry, logits, noise)
+    if noise is not None and entry.noise != 0:
+        noise = tf.convert_to_tensor(noise, logits.dtype if isinstance(noise, float) else None)
+        if noise.dtype not in (logits.dtype, wide.dtype):
+            raise refusal(
+                f"{entry.name}: the noise's type", noise.dtype.name, f"the logits', {wide.dtype.name}"
+            )
+        given["noise"] = tf.cast(noise, wide.dtype)
+    for name in given.keys() & {"slope", "temperature"}:
+        value = tf.get_static_value(tf.convert_to_tensor(given[name]))
+        if value is not None and not (np.isfinite(value) & (value > 0)).all():
+            raise refusal(f"{entry.name}: {name}", value, "numbers above 0")
+    if "baseline" in given:
+        given["baseline"] = tf.cast(given["baseline"], wide.dtype)
+        _check_shapes(f"{entry.name}: baseline", given["baseline"], wide[..., 0])
+    for name in given.keys() - {"f", "logits", "noise"} if entry.initial else ():
+        _check_shapes(f"{entry.name}: {name}", given[name], first_state(entry, wide))
+    return logits.dtype
+
+
+def widened(logits: Tensor) -> Tensor:
+    """Return logits as they are computed with: half precision as float32."""
+    return tf.cast(logits, tf.float32) if logits.dtype.size == 2 else logits
+
+
+def first_state(entry: Estimator, logits: Tensor) -> Any:
+    """Return an estimator's state before the first step, None if it has none."""
+    if entry.initial and logits.shape.rank == 1:
+        raise refusal(f"{entry.name}: the logits' shape", list(logits.shape), "[..., B, H]")
+    return entry.initial(widened(logits)) if entry.initial else None
+
+
+def _check_shapes(what: str, value: Any, like: Any) -> None:
+    """Raise an `InputError` if a tensor, or a tuple of them, has other shapes than another."""
+    values, expected = tf.nest.flatten(value), tf.nest.flatten(like)
+    shapes = [tf.TensorShape(np.shape(x)) for x in values]
+    if len(values) != len(expected) or not all(
+        a.is_compatible_with(b.shape) for a, b in zip(shapes, expected)
+    ):
+        raise refusal(f"{what}: the shape", [list(x) for x in shapes], f"{[list(x.shape) for x in expected]}")
+
+
+def checked_losses(what: str, f: Callable[..., Any], narrow: Any) -> Callable[[Tensor], Tensor]:
+    """Return f with its samples cast to that type and its losses back, and refuse losses of another shape."""
+
+    def checked(b: Tensor) -> Tensor:
+        losses = tf.convert_to_tensor(f(tf.cast(b, narrow)))
+        if losses.dtype != narrow or not losses.shape.is_compatible_with(b.shape[:-1]):
+            actual, expected = (
+                f"{losses.dtype.name} {list(losses.shape)}",
+                f"{narrow.name} {list(b.shape[:-1])}",
+            )
+            raise refusal(f"{what}'s result", actual, f"{expected}, one number per example")
+        return tf.cast(losses, b.dtype)
+
+    return checked
 
 
 def check_noise(entry: Estimator, logits: Any, noise: Any) -> None:

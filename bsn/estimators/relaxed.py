@@ -7,7 +7,7 @@ goes to 0; the derivative dy/da = s y (1 - y) / t then becomes rare and large. A
 
 from bsn.backend import Scalar, Tensor, tf
 from bsn.estimators.registry import register
-from bsn.estimators.sampling import conditional_logistic, logistic, sample
+from bsn.estimators.sampling import conditional_logistic, logistic, probability, sample
 from bsn.estimators.straight_through import straight_through
 
 __all__ = ["concrete", "gumbel_rao", "st_gumbel"]
@@ -25,7 +25,7 @@ def concrete(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: Sc
 
     See also: Jang, Gu, Poole 2017, arXiv:1611.01144.
     """
-    return tf.sigmoid(logistic(slope * logits, noise) / temperature)
+    return probability(logistic(slope * logits, noise) / temperature)
 
 
 @register("ST-Gumbel", "biased", "Jang, Gu, Poole 2017, arXiv:1611.01144", derivative="b")
@@ -38,8 +38,9 @@ def st_gumbel(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: S
     >>> st_gumbel(tf.constant([0.0]), tf.constant([0.25])).numpy().tolist()
     [1.0]
     """
-    y = concrete(logits, noise, slope, temperature)
-    return straight_through(logits, sample(logits, noise, slope), slope * y * (1 - y) / temperature)
+    z = logistic(slope * logits, noise) / temperature
+    derivative = slope * tf.sigmoid(z) * tf.sigmoid(-z) / temperature
+    return straight_through(logits, sample(logits, noise, slope), derivative)
 
 
 @register(
@@ -59,5 +60,6 @@ def gumbel_rao(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: 
     [1.0]
     """
     b = sample(logits, noise[0], slope)
-    y = tf.sigmoid(conditional_logistic(slope * logits, b, noise[1:]) / temperature)  # K x ... x H
-    return straight_through(logits, b, slope * tf.reduce_mean(y * (1 - y), axis=0) / temperature)
+    z = conditional_logistic(slope * logits, b, noise[1:]) / temperature  # K x ... x H
+    steepness = tf.reduce_mean(tf.sigmoid(z) * tf.sigmoid(-z), axis=0)
+    return straight_through(logits, b, slope * steepness / temperature)

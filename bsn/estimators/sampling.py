@@ -4,9 +4,14 @@ All take the same uniform noise u, so that estimators can be compared at the sam
 is b = 1[z > 0] for z = a - logit(u).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 
 from bsn.backend import Scalar, Tensor, tf
+from bsn.errors import InputError
 
 
 def sample(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
@@ -19,9 +24,34 @@ def sample(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
         slope: s > 0, broadcastable to `logits`.
 
     Returns:
-        Zeros and ones, of the type of `logits`.
+        Zeros and ones, of the type of `logits`; NaN where these are NaN.
     """
-    return tf.stop_gradient(tf.cast(noise < tf.sigmoid(slope * logits), logits.dtype))
+    p = tf.sigmoid(slope * logits)
+    return tf.stop_gradient(tf.where(noise < p, tf.ones_like(p), 0 * p))
+
+
+def probability(logits: Tensor) -> Tensor:
+    """Return p = sigmoid(a), with the derivative p (1 - p) to full precision where p is near 1, too."""
+
+    @tf.custom_gradient
+    def unit(a: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return tf.sigmoid(a), lambda upstream: upstream * probability(a) * probability(-a)
+
+    return unit(logits)
+
+
+def score(logits: Tensor, b: Tensor) -> Tensor:
+    """Return b - p, the derivative of log P(b) with respect to the logits, to full precision."""
+    return b * tf.sigmoid(-logits) - (1 - b) * tf.sigmoid(logits)
+
+
+def in_front(rows: Tensor, logits: Tensor) -> Tensor:
+    """Return rows [N, H] as [N, 1, ..., 1, H], to be broadcast with logits [..., H] to [N, ..., H]."""
+    if logits.shape.rank is None:
+        raise InputError("estimator: the logits' rank is unknown when tracing; expected a known one")
+    for _ in range(logits.shape.rank - 1):
+        rows = rows[:, None]
+    return rows
 
 
 def logit(noise: Tensor) -> Tensor:

@@ -31,6 +31,11 @@ def decayed(average: Any, value: Any) -> Any:
     return DECAY * average + (1 - DECAY) * value
 
 
+def average_with(average: Tensor, values: Tensor, axis: int) -> Tensor:
+    """Return a moving average with a batch's mean; as it was if the batch is empty."""
+    return tf.where(tf.size(values) > 0, decayed(average, tf.reduce_mean(values, axis=axis)), average)
+
+
 def variance_baseline(numerator: Any, denominator: Any) -> Any:
     """Return the variance adjustment's c, from its two moments."""
     return numerator / (denominator + FLOOR)
@@ -60,7 +65,7 @@ def reinforce(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     "unbiased",
     "Williams 1992, doi:10.1007/BF00992696",
     state="mean loss",
-    initial=lambda logits: tf.zeros_like(logits[..., 0, 0]),
+    initial=lambda logits: tf.zeros_like(tf.reduce_sum(logits, [-2, -1])),
     rule=weighed,
 )
 def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +85,7 @@ def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tupl
     b = sample(logits, noise)
     loss = f(b)  # ... x B
     g = by_rule(logits, b, loss, tf.expand_dims(mean, -1)[..., None])
-    return g, decayed(mean, tf.reduce_mean(loss, axis=-1))
+    return g, average_with(mean, loss, axis=-1)
 
 
 @register(
@@ -88,7 +93,7 @@ def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tupl
     "slightly biased: the baseline knows the present batch",
     "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
     state="two moments per unit",
-    initial=lambda logits: (tf.zeros_like(logits[..., 0, :]), tf.ones_like(logits[..., 0, :])),
+    initial=lambda logits: (zeros := tf.zeros_like(tf.reduce_sum(logits, -2)), zeros + 1),
     rule=weighed,
 )
 def variance_adjusted(
@@ -111,8 +116,8 @@ def variance_adjusted(
     b = sample(logits, noise)
     loss = f(b)  # ... x B
     squared = squared_score(tf.sigmoid(logits), tf.sigmoid(-logits), b)  # ... x B x H
-    numerator = decayed(moments[0], tf.reduce_mean(squared * loss[..., None], axis=-2))
-    denominator = decayed(moments[1], tf.reduce_mean(squared, axis=-2))
+    numerator = average_with(moments[0], squared * loss[..., None], axis=-2)
+    denominator = average_with(moments[1], squared, axis=-2)
     baseline = variance_baseline(numerator, denominator)  # ... x H
     return by_rule(logits, b, loss, baseline[..., None, :]), (numerator, denominator)
 
@@ -146,8 +151,8 @@ def nvil(f: Loss, logits: Tensor, noise: Tensor, baseline: Tensor) -> Tensor:
 def leave_one_out(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     """Draw K samples and subtract from each one's loss the mean loss of the others.
 
-    g = (1/K) sum_k (b_k - p) (f(b_k) - mean of f(b_j) over j != k). Since f(b_k) minus the mean of all f sums
-    to 0 over k, that is sum_k b_k (f(b_k) - mean f) / (K - 1), and (f_1 - f_2) (b_1 - b_2) / 2 for K = 2.
+    g = (1/K) sum_k (b_k - p) (f(b_k) - mean of f(b_j) over j != k), which is the samples' covariance of b and
+    f, sum_k (b_k - mean b) (f(b_k) - mean f) / (K - 1), and (f_1 - f_2) (b_1 - b_2) / 2 for K = 2.
     Requires K evaluations of f, no derivative; K uniforms per unit, noise [K, ..., H], K >= 2. Unbiased.
 
     >>> u = tf.constant([[[0.3]], [[0.6]]])
@@ -160,4 +165,4 @@ def leave_one_out(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     b = sample(logits, noise)  # K x ... x H
     loss, count = f(b), tf.cast(tf.shape(b)[0], b.dtype)
     centred = loss - tf.reduce_mean(loss, axis=0)  # K x ...
-    return tf.reduce_sum(b * centred[..., None], axis=0) / (count - 1)
+    return tf.reduce_sum((b - tf.reduce_mean(b, axis=0)) * centred[..., None], axis=0) / (count - 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bsn.backend import Scalar, Tensor, tf
 from bsn.estimators.registry import register
-from bsn.estimators.sampling import sample
+from bsn.estimators.sampling import probability, sample
 
 __all__ = ["fires_only", "pass_through", "reinmax", "sigmoid", "sigmoid_adjusted"]
 
@@ -71,7 +71,7 @@ def sigmoid(logits: Tensor, noise: Tensor | None, slope: Scalar = 1.0) -> Tensor
     [0.5]
     """
     del noise
-    return tf.sigmoid(slope * logits)
+    return probability(slope * logits)
 
 
 @register(
