@@ -7,6 +7,8 @@
 import importlib
 import typing
 
+from bsn.backend import register_layers
+
 if typing.TYPE_CHECKING:
     from bsn.curves import train
     from bsn.errors import InputError
@@ -32,3 +34,6 @@ def __getattr__(name: str) -> typing.Any:
         value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
         return value
     raise AttributeError(f"module 'bsn' has no attribute {name!r}")
+
+
+register_layers()

@@ -1,5 +1,11 @@
 """The Keras layer: in `fit`, under XLA, through a file, with the estimator's gradient."""
 
+import json
+import os
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -69,3 +75,106 @@ def test_every_sampler_of_one_uniform_is_an_activation(name, dtype):
 def test_layer_refuses(arguments, says):
     with pytest.raises(InputError, match=says):
         BinaryStochastic(**arguments)
+
+
+def run(program, folder, **environment):
+    command = [sys.executable, "-c", program, str(folder)]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, cwd=folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("imports", ["bsn, keras", "keras, bsn", "bsn, tensorflow.keras as keras"])
+def test_models_load_after_import_bsn(tmp_path, imports):
+    model = keras.Sequential([keras.Input([4]), BinaryStochastic(eval_mode="deterministic")])
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "model.json").write_text(model.to_json())
+    program = f"""
+import {imports}
+model = keras.models.load_model("model.keras")
+copies = [keras.models.model_from_json(open("model.json").read()), keras.models.clone_model(model)]
+assert {{type(copy.layers[0]) for copy in [model, *copies]}} == {{bsn.BinaryStochastic}}
+"""
+    ran = run(program, tmp_path)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
+def test_another_backend_is_refused_at_import(tmp_path, backend):
+    ran = run("from bsn import BinaryStochastic", tmp_path, KERAS_BACKEND=backend)
+    says = f"bsn.errors.InputError: the backend of Keras is '{backend}'; expected tensorflow, which"
+    assert ran.returncode == 1 and ran.stderr.splitlines()[-1].startswith(says)
+    assert "No module named" not in ran.stderr
+
+
+@pytest.mark.parametrize("imports", ["bsn, keras", "keras, bsn"])
+def test_another_backend_that_is_installed(tmp_path, imports):
+    (tmp_path / "keras.py").write_text("class backend: backend = lambda: 'jax'")
+    (tmp_path / "tensorflow.py").write_text("")
+    program = f"""
+import sys
+sys.path.insert(0, sys.argv[1])
+import {imports}
+assert "tensorflow" not in sys.modules
+print("imported")
+bsn.BinaryStochastic
+"""
+    ran = run(program, tmp_path)
+    says = "bsn.errors.InputError: the backend of Keras is 'jax'; expected tensorflow, which"
+    assert ran.stdout == "imported\n"
+    assert ran.returncode == 1 and ran.stderr.splitlines()[-1].startswith(says)
+
+
+@pytest.mark.slow
+def test_another_backend_in_kerass_own_file(tmp_path):
+    (tmp_path / "keras.json").write_text(json.dumps({"backend": "jax"}))
+    program = """
+from bsn import InputError
+from bsn.estimators import sigmoid_adjusted
+from bsn.backend import tf
+assert sigmoid_adjusted(tf.zeros([1]), tf.constant([0.4])).numpy() == 1  # needs no Keras
+try:
+    from bsn import BinaryStochastic
+except InputError as error:
+    print(error)
+"""
+    ran = run(program, tmp_path, KERAS_HOME=str(tmp_path))
+    assert ran.returncode == 0 and re.match("^.*jax.*; expected .*KERAS_BACKEND=tensorflow.*\n$", ran.stdout)
+
+
+NOISE = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795870315.700667   20788 cudart_stub.cc:31] Could not find cuda drivers on your machine
+E0000 00:00:1795870315.700667   20788 cuda_dnn.cc:8310] Unable to register cuDNN factory
+W0000 00:00:1795870315.700667   20788 computation_placer.cc:177] computation placer already registered
+"""
+OTHERS = "UserWarning: mine\nE0000 00:00:1795870315.7   20788 platform.cc:52] failed\nno newline"
+
+
+@pytest.mark.parametrize(
+    "ends, level, expected",
+    [
+        ("pass", None, OTHERS),
+        ("pass", "0", NOISE + OTHERS),
+        ("raise ImportError('broken')", None, NOISE + OTHERS),
+        ("raise KeyboardInterrupt", None, NOISE + OTHERS),
+    ],
+)
+def test_only_tensorflows_noise_is_dropped_from_stderr(tmp_path, ends, level, expected):
+    source = (
+        f"import os, sys\nos.write(2, {NOISE.encode()!r})\nsys.stderr.write({OTHERS!r}); sys.stderr.flush()\n"
+    )
+    (tmp_path / "tensorflow.py").write_text(source + ends)
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from bsn.backend import load_tensorflow
+try:
+    load_tensorflow()
+except (ImportError, KeyboardInterrupt) as error:
+    print(repr(error))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": level} if level else {}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ran.stderr == expected
+    assert bool(ran.stdout) == (ends != "pass")
