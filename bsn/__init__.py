@@ -13,15 +13,16 @@ if typing.TYPE_CHECKING:
     from bsn.curves import train
     from bsn.errors import InputError
     from bsn.expectation import expectation
-    from bsn.layers import BinaryStochastic
+    from bsn.layers import BinaryStochastic, SlopeAnnealing
     from bsn.spec import Spec
 
-__all__ = ["BinaryStochastic", "InputError", "Spec", "expectation", "train"]
+__all__ = ["BinaryStochastic", "InputError", "SlopeAnnealing", "Spec", "expectation", "train"]
 __version__ = "0.2.0"
 
 _MODULES = {
     "BinaryStochastic": "bsn.layers",
     "InputError": "bsn.errors",
+    "SlopeAnnealing": "bsn.layers",
     "Spec": "bsn.spec",
     "expectation": "bsn.expectation",
     "train": "bsn.curves",
