@@ -7,19 +7,22 @@
 import importlib
 import typing
 
+from bsn.backend import register_layers
+
 if typing.TYPE_CHECKING:
     from bsn.curves import train
     from bsn.errors import InputError
     from bsn.expectation import expectation
-    from bsn.layers import BinaryStochastic
+    from bsn.layers import BinaryStochastic, SlopeAnnealing
     from bsn.spec import Spec
 
-__all__ = ["BinaryStochastic", "InputError", "Spec", "expectation", "train"]
+__all__ = ["BinaryStochastic", "InputError", "SlopeAnnealing", "Spec", "expectation", "train"]
 __version__ = "0.2.0"
 
 _MODULES = {
     "BinaryStochastic": "bsn.layers",
     "InputError": "bsn.errors",
+    "SlopeAnnealing": "bsn.layers",
     "Spec": "bsn.spec",
     "expectation": "bsn.expectation",
     "train": "bsn.curves",
@@ -32,3 +35,6 @@ def __getattr__(name: str) -> typing.Any:
         value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
         return value
     raise AttributeError(f"module 'bsn' has no attribute {name!r}")
+
+
+register_layers()

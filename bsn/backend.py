@@ -1,46 +1,107 @@
 """TensorFlow and Keras, imported when they are first used, and without TensorFlow's start-up noise.
 
 Since 2.19 its C++ libraries write a few lines to file descriptor 2 at import whatever TF_CPP_MIN_LOG_LEVEL
-says (tensorflow/tensorflow issue 100442), and a notebook would store them. Python exceptions are unaffected.
+says (tensorflow/tensorflow issue 100442), and a notebook would store them. Whatever else is written there
+follows after the import, and all of it if the import fails. TF_CPP_MIN_LOG_LEVEL=0 keeps all lines in place.
 """
 
 import importlib
+import importlib.machinery
 import os
+import re
 import sys
+import tempfile
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bsn.errors import InputError, refusal
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-__all__ = ["Loss", "Scalar", "Tensor", "keras", "load_tensorflow", "tf"]
+__all__ = ["Loss", "Scalar", "Tensor", "keras", "load_tensorflow", "register_layers", "tf"]
 
 Tensor: TypeAlias = "tf.Tensor"
 Scalar: TypeAlias = "tf.Tensor | float"
 Loss: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"  # samples [..., H] to losses [...]
+
+START_UP = re.compile(rb"WARNING: All log messages before absl|[IW]\d{4} |E\d{4} .*Unable to register cu")
+NEEDED = "tensorflow, which the layers of bsn need: set KERAS_BACKEND=tensorflow before Keras is imported"
 
 
 def load_tensorflow() -> None:
     """Import TensorFlow without its start-up noise, if it is not imported yet."""
     if "tensorflow" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":  # log lines are wanted
         importlib.import_module("tensorflow")
-    finally:
-        os.dup2(stderr, 2)
-        os.close(null)
-        os.close(stderr)
+        return
+    stderr, succeeded = os.dup(2), False
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+            succeeded = True
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            for line in written:
+                if not (succeeded and START_UP.match(line)):
+                    os.write(2, line)
+
+
+def load_keras() -> None:
+    """Import Keras after TensorFlow, which would come with its noise; refuse another backend."""
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend == "tensorflow" or "keras" in sys.modules:
+        load_tensorflow()
+        try:
+            backend = importlib.import_module("keras").backend.backend()
+        except ModuleNotFoundError as error:  # of a backend in keras.json that is not installed
+            raise InputError(f"Keras does not start ({error}); expected the backend {NEEDED}") from error
+    if backend != "tensorflow":
+        raise refusal("the backend of Keras", backend, NEEDED)
+
+
+def register_layers() -> None:
+    """Import `bsn.layers` as soon as Keras is imported, so that Keras can load models with these layers.
+
+    Keras finds a class of another package only if it is registered, and `import bsn` alone must not import
+    Keras.
+    """
+    if "keras" in sys.modules:
+        _import_layers()
+    else:
+        sys.meta_path.insert(0, _KerasFinder)
+
+
+def _import_layers() -> None:
+    if sys.modules["keras"].backend.backend() == "tensorflow":
+        importlib.import_module("bsn.layers")
+
+
+class _KerasLoader(importlib.machinery.SourceFileLoader):
+    def exec_module(self, module: types.ModuleType) -> None:
+        super().exec_module(module)
+        _import_layers()
+
+
+class _KerasFinder:
+    @staticmethod
+    def find_spec(fullname: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
+        spec = importlib.machinery.PathFinder.find_spec(fullname) if fullname == "keras" else None
+        if spec and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _KerasLoader(fullname, spec.loader.path)
+        return spec
 
 
 class _Lazy(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
-        load_tensorflow()  # before Keras, which would import it with its noise
-        return getattr(importlib.import_module(self.__name__), name)
+        load_tensorflow() if self.__name__ == "tensorflow" else load_keras()
+        return getattr(sys.modules[self.__name__], name)
 
 
 if not TYPE_CHECKING:

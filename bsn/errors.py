@@ -14,6 +14,7 @@ class InputError(ValueError):
     """
 
     ag_pass_through = True  # TensorFlow's AutoGraph would replace it by an error of its own
+    _keras_call_info_injected = True  # and Keras would add its layer's arguments to the line
 
     def __init__(self, message: object) -> None:
         line = "".join(character if character.isprintable() else " " for character in str(message))

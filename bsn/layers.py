@@ -1,24 +1,43 @@
 """A Keras layer over the samplers, the estimators whose gradient flows back through the sample."""
 
+from __future__ import annotations
+
 from typing import Any
 
-from bsn.backend import Tensor, keras, tf
+from bsn.backend import Scalar, Tensor, keras, tf
+from bsn.errors import InputError, refusal
 from bsn.estimators import ESTIMATORS
-from bsn.spec import MODES, check_choice, check_positive
+from bsn.spec import MAX_COUNT, MODES, check_choice, check_positive, check_whole
+from bsn.training import DRAWS
 
-SAMPLERS = tuple(name for name, entry in ESTIMATORS.items() if entry.deterministic)
+SAMPLERS = tuple(name for name, entry in ESTIMATORS.items() if entry.kind == "sampler")
+SLOPES = {
+    "slope": ("train_slope", "eval_slope"),
+    "train_slope": ("train_slope",),
+    "eval_slope": ("eval_slope",),
+}
+MAX_SEED = 2**63 - 1
 
 
 @keras.saving.register_keras_serializable(package="bsn")
 class BinaryStochastic(keras.layers.Layer):
-    """Binary stochastic units as an activation: logits in, samples out, of any shape.
+    """Binary stochastic units as an activation: logits in, samples out, of any shape, also ragged.
+
+    The slopes of training and evaluation are weights, `train_slope` and `eval_slope`, saved with the others.
+    Assign a number to either, or to `slope` for both; a compiled model follows. `SlopeAnnealing` does so
+    after each epoch.
 
     Args:
-        estimator: the name of a sampler of one uniform per unit. The gradient estimators need each example's
-            loss, which a layer does not see: call them yourself.
-        slope: s > 0 in sigmoid(s a).
-        train_mode, eval_mode: "stochastic" or "deterministic" for `training` true and false.
-        seed: of the sampling; None draws one.
+        estimator: the name of a sampler; "gumbel-rao" takes K = 10. The gradient estimators need each
+            example's loss, which a layer does not see: call them yourself, or `bsn.expectation`.
+        slope: s > 0 in sigmoid(s a), at first.
+        train_mode, eval_mode: "stochastic" or "deterministic" for `training` true and false; "gumbel-rao"
+            has no deterministic mode.
+        seed: of the sampling, a whole number from 0; None draws one.
+
+    If the layer is called with `noise`, uniform and of the shape that the estimator takes, the stochastic
+    mode uses it and draws none. Inside `tf.recompute_grad` it must be given: noise that is drawn again gives
+    the gradient of another sample.
 
     Raises:
         InputError: an argument has another value.
@@ -46,23 +65,114 @@ class BinaryStochastic(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # noise would be cast to half precision too
+        self.supports_masking = True
         self.estimator = check_choice(estimator, SAMPLERS, "BinaryStochastic: estimator")
-        self.slope = check_positive(slope, "BinaryStochastic: slope")
         self.train_mode = check_choice(train_mode, MODES, "BinaryStochastic: train_mode")
         self.eval_mode = check_choice(eval_mode, MODES, "BinaryStochastic: eval_mode")
-        self.seed, self.seed_generator = seed, keras.random.SeedGenerator(seed)
+        if "deterministic" in (train_mode, eval_mode) and not ESTIMATORS[estimator].deterministic:
+            raise InputError(f"BinaryStochastic: {estimator} has no deterministic mode; expected stochastic")
+        self.seed = None if seed is None else check_whole(seed, 0, MAX_SEED, "BinaryStochastic: seed")
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.initial_slope = check_positive(slope, "BinaryStochastic: slope")
+        initial = keras.initializers.Constant(self.initial_slope)
+        scalar = dict(shape=(), initializer=initial, dtype="float32", trainable=False, autocast=False)
+        self.train_slope = self.add_weight(name="train_slope", **scalar)
+        self.eval_slope = self.add_weight(name="eval_slope", **scalar)
 
-    def call(self, logits: Tensor, training: bool | None = None) -> Tensor:
-        if (self.train_mode if training else self.eval_mode) == "stochastic":
-            noise = keras.random.uniform(tf.shape(logits), dtype=logits.dtype, seed=self.seed_generator)
-        else:
-            noise = tf.constant(0.5, logits.dtype)
-        return ESTIMATORS[self.estimator].function(logits, noise, tf.cast(self.slope, logits.dtype))
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign a slope to its weights; compiled steps would not see an attribute in their place."""
+        if name not in SLOPES or not hasattr(self, SLOPES[name][-1]):
+            super().__setattr__(name, value)
+            return
+        value = check_positive(value, f"BinaryStochastic: {name}")
+        for weight in SLOPES[name]:
+            getattr(self, weight).assign(value)
+
+    @property
+    def slope(self) -> float:
+        """The slope of training; assigning sets that of evaluation too."""
+        return float(self.train_slope)
+
+    def call(self, logits: Tensor, training: bool | None = None, noise: Scalar | None = None) -> Tensor:
+        if isinstance(logits, tf.RaggedTensor):
+            return logits.with_flat_values(self.call(logits.flat_values, training, noise))
+        # half precision has too few uniforms to get the rates right
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        logits = tf.cast(tf.cast(logits, self.compute_dtype), dtype)
+        entry = ESTIMATORS[self.estimator]
+        if (self.train_mode if training else self.eval_mode) == "deterministic":
+            noise = 0.5
+        elif noise is None:
+            shape = tf.shape(logits)
+            if entry.noise == "1 + K":
+                shape = tf.concat([[1 + DRAWS], shape], axis=0)
+            noise = keras.random.uniform(shape, dtype=dtype, seed=self.seed_generator)
+        slope = self.train_slope if training else self.eval_slope
+        sampled = entry.function(logits, tf.cast(noise, dtype), tf.cast(slope, dtype))
+        return tf.cast(sampled, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
+    def load_own_variables(self, store: Any) -> None:
+        if len(store):  # files of version 0.1 have no slopes; those of the arguments stay
+            super().load_own_variables(store)
+
     def get_config(self) -> dict[str, Any]:
-        names = ("estimator", "slope", "train_mode", "eval_mode", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        names = ("estimator", "train_mode", "eval_mode", "seed")
+        config = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **config, "slope": self.initial_slope}
+
+
+class SlopeAnnealing(keras.callbacks.Callback):
+    """Slope annealing: multiply the slopes of all `BinaryStochastic` layers of a model after each epoch.
+
+    During epoch e = 1, 2, ... the slope is s rate^(e - 1). The `validation_data` of `fit` sees this slope
+    too, because Keras evaluates before it ends the epoch; so do the evaluations within an epoch in R2RT's
+    code. What is evaluated or saved after the epoch has s rate^e. The slope does not grow beyond 1000000.
+
+    In the list of callbacks, put this one before those that save the model. A saved model then goes on with
+    the slope of its next epoch.
+
+    Args:
+        rate: the factor, above 0; 1.1 in the post.
+        in_training: whether the slope of training is multiplied. The post's code does not.
+        in_evaluation: whether the slope of evaluation is multiplied.
+
+    Raises:
+        InputError: an argument has another value; at the start of `fit`, if the model has no such layer.
+
+    >>> import keras, numpy as np
+    >>> from bsn import BinaryStochastic, SlopeAnnealing
+    >>> unit = BinaryStochastic(seed=0)
+    >>> model = keras.Sequential([keras.layers.Dense(16), unit, keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x = np.ones([8, 4], "float32")
+    >>> annealing = SlopeAnnealing(1.1, in_training=False)
+    >>> history = model.fit(x, x[:, :1], epochs=2, verbose=0, callbacks=[annealing])
+    >>> round(float(unit.train_slope), 4), round(float(unit.eval_slope), 4)
+    (1.0, 1.21)
+
+    Reference: Chung, Ahn, Bengio 2016, arXiv:1609.01704.
+    """
+
+    def __init__(self, rate: float, in_training: bool = True, in_evaluation: bool = True) -> None:
+        super().__init__()
+        self.rate = check_positive(rate, "SlopeAnnealing: rate")
+        for name, value in dict(in_training=in_training, in_evaluation=in_evaluation).items():
+            if not isinstance(value, bool):
+                raise refusal(f"SlopeAnnealing: {name}", value, "true or false")
+        self.in_training, self.in_evaluation = in_training, in_evaluation
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        layers = self.model._flatten_layers()  # nested ones too, each once
+        self.layers = [layer for layer in layers if isinstance(layer, BinaryStochastic)]
+        if not self.layers:
+            raise InputError("SlopeAnnealing: the model has no BinaryStochastic layer")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        slopes = [layer.train_slope for layer in self.layers if self.in_training]
+        slopes += [layer.eval_slope for layer in self.layers if self.in_evaluation]
+        for slope in slopes:
+            slope.assign(min(self.rate * float(slope), MAX_COUNT))
