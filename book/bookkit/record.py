@@ -2,7 +2,7 @@
 
 A record is a folder of Parquet files, one per net, under a name that is a hash of what determines the
 net: its spec, the data's checksum and the version of the training semantics. The book's record is all
-of them in one file.
+of them in one file. Nets of another kind have a folder, a file and a schema of their own.
 """
 
 import dataclasses
@@ -12,8 +12,8 @@ import json
 import pathlib
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -27,7 +27,8 @@ from bsn.curves import Curve
 from bsn.errors import InputError
 from bsn.spec import Spec
 
-Row = dict[str, Any]  # one trained net: the columns of `SCHEMA`
+T = TypeVar("T")
+Row = dict[str, Any]  # one trained net: the columns of `SCHEMA`, or of another
 
 SEMANTICS = 1  # raise it when a change gives the same spec other results: the golden test tells
 # fields since formats 1 and 2; what they are in older nets, which keep their keys
@@ -100,15 +101,43 @@ def digest(row: Row) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def add(folder: pathlib.Path, row: Row) -> None:
+def completed(
+    keys: Mapping[T, str],
+    folder: pathlib.Path | None,
+    fresh: bool,
+    train: Callable[[list[T]], Iterable[Row]],
+    schema: pa.Schema = SCHEMA,
+) -> tuple[list[Row], int]:
+    """Train the nets that a folder lacks, or all if `fresh`; each is added to it as it comes.
+
+    Args:
+        keys: what each net is trained from -> its key.
+        train: yields one row per net that it is asked for, in any order.
+
+    Returns:
+        The rows of all in the order of `keys`, and how many were trained.
+
+    Raises:
+        InputError: a file that cannot be read or written; what came before is recorded.
+    """
+    # a damaged file is refused even if nothing in it is wanted: it would be overwritten
+    rows = look_up(folder, keys.values(), schema) if folder else {}
+    rows = {} if fresh else rows
+    lacking = [net for net, key in keys.items() if key not in rows]
+    for row in train(lacking) if lacking else []:
+        if folder:
+            add(folder, row, schema)
+        rows[row["key"]] = row
+    return [rows[key] for key in keys.values()], len(lacking)
+
+
+def add(folder: pathlib.Path, row: Row, schema: pa.Schema = SCHEMA) -> None:
     """Write a net into a folder, whole or not at all."""
-    write(folder / f"{row['key']}.parquet", [row])
+    write(folder / f"{row['key']}.parquet", [row], schema)
 
 
-def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Schema | None = SCHEMA) -> None:
+def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Schema = SCHEMA) -> None:
     """Write rows to one file, whole or not at all; make its folder if it is missing.
-
-    Without a schema the columns are those of the first row, with Python's types.
 
     Raises:
         InputError: it cannot be written.
@@ -121,37 +150,32 @@ def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Sche
         raise InputError(f"record: cannot write {path}: {error.strerror or error}") from None
 
 
-def adopt(path: pathlib.Path, rows: Sequence[Row]) -> str:
+def adopt(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Schema = SCHEMA) -> str:
     """Write a record of the book; return what was written. One that cannot be read is not overwritten."""
     if path.exists():
-        read(path)
-    write(path, rows)
+        read(path, schema)
+    write(path, rows, schema)
     return f"{len(rows)} nets, {path.stat().st_size / 2**20:.1f} MiB, in {path.relative_to(ROOT)}"
 
 
-def read(path: pathlib.Path) -> list[Row]:
+def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
     """Return the rows of a file, each one checked.
 
     Raises:
-        InputError: the file is cut short, damaged, edited or of a newer version.
+        InputError: the file is cut short, damaged, edited, of a newer version or has another schema.
     """
-    schema, unchecked = read_table(path)
-    written = (schema.metadata or {}).get(b"bsn_format", b"")
-    expected = [field for field in SCHEMA if field.name not in LACKED.get(written, [])]
-    if written not in LACKED or not schema.equals(pa.schema(expected)):
+    table, rows = read_table(path)
+    written = (table.metadata or {}).get(b"bsn_format", b"3")  # other kinds of nets have no format
+    lacked = LACKED.get(written, [])
+    expected = [field for field in schema if field.name not in lacked]
+    if written not in LACKED or not table.equals(pa.schema(expected)):
         raise refused(path, "is not a record of trained nets in format 1, 2 or 3")
-    rows = unchanged(path, [ADDED | row for row in unchecked])
-    for row in rows:
-        if row["semantics"] > SEMANTICS:
-            raise refused(path, f"comes from training semantics {row['semantics']}, newer than {SEMANTICS}")
-    return rows
-
-
-def unchanged(path: pathlib.Path, rows: list[Row]) -> list[Row]:
-    """Return a file's rows; raise an `InputError` if one does not have its `digest`."""
+    rows = [{name: ADDED[name] for name in lacked} | row for row in rows]
     for row in rows:
         if row["digest"] != digest(row):
             raise refused(path, f"was changed after it was written (net {row['key']})")
+        if row.get("semantics", SEMANTICS) > SEMANTICS:
+            raise refused(path, f"comes from training semantics {row['semantics']}, newer than {SEMANTICS}")
     return rows
 
 
@@ -179,13 +203,13 @@ def refused(path: pathlib.Path, reason: str) -> InputError:
     return InputError(f"record: {path} {reason}; it is left as it is: move it away and train again")
 
 
-def look_up(folder: pathlib.Path, keys: Iterable[str]) -> dict[str, Row]:
+def look_up(folder: pathlib.Path, keys: Iterable[str], schema: pa.Schema = SCHEMA) -> dict[str, Row]:
     """Return key -> row, of those that the folder has."""
     known = {}
     for name in keys:
         path = folder / f"{name}.parquet"
         try:
-            rows = read(path)
+            rows = read(path, schema)
         except (FileNotFoundError, NotADirectoryError):
             continue
         if len(rows) != 1 or rows[0]["key"] != name:

@@ -58,16 +58,14 @@ def run(
     if len(set(specs)) < len(specs):
         raise InputError("run: the same spec twice; expected different ones")
     keys = {spec: record.key(spec, data.checksum, engines.of(spec, engine)) for spec in specs}
-    # a damaged file is refused even if nothing in it is wanted: it would be overwritten
-    rows = record.look_up(settings.record, keys.values()) if settings.record else {}
-    rows = {} if settings.fresh else rows
-    lacking = [spec for spec in specs if keys[spec] not in rows]
-    for row in train(lacking, data, settings, engine, progress):
-        if settings.record:
-            record.add(settings.record, row)
-        rows[row["key"]] = row
-    curves = record.curves([rows[keys[spec]] for spec in specs])
-    curves.attrs["trained"] = len(lacking)
+    rows, trained = record.completed(
+        keys,
+        settings.record,
+        settings.fresh,
+        lambda lacking: train(lacking, data, settings, engine, progress),
+    )
+    curves = record.curves(rows)
+    curves.attrs["trained"] = trained
     return curves
 
 
@@ -83,8 +81,6 @@ def train(
     Raises:
         InputError: a cluster that does not answer or is lost.
     """
-    if not specs:
-        return
     with contextlib.ExitStack() as stack:
         advance = stack.enter_context(progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)))
         if settings.scheduler:

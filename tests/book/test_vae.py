@@ -10,9 +10,10 @@ from bookkit import data, record, statistics
 from bookkit.paths import VAE
 from bookkit.settings import Settings
 from bookkit.studies import vae
-from bookkit.studies.vae import ARCHITECTURES, findings, model, runs, steps
+from bookkit.studies.vae import ARCHITECTURES, findings, model, runs
+from bookkit.studies.vae.training import TEMPERATURE, Trainer
 from bsn import InputError
-from bsn.backend import keras, tf
+from bsn.backend import tf
 from bsn.estimators import ESTIMATORS, concrete, states
 
 PIXELS = 5
@@ -22,19 +23,23 @@ SMOOTH = ("rebar", "relax")
 DEEP = [("muprop", "nonlinear"), ("disarm", "nonlinear")]  # one of those that take f', one that does not
 
 
+ZERO = tf.constant(0.0, tf.float64)
+
+
 def tiny(name, latents, architecture="linear", free=0.3):
-    """A state in float64 with nothing at zero; `free` scales what RELAX's hidden units get of z."""
+    """A trainer in float64 with nothing at zero; `free` scales what RELAX's hidden units get of z."""
     mean = np.linspace(0.2, 0.7, PIXELS)
-    state = steps.initial_state(name, model.initial_net(3, architecture, mean, latents), 3)
+    trainer = Trainer(name, model.initial_net(3, architecture, mean, latents), 3)
     rng = np.random.default_rng(7)
-    state = tf.nest.map_structure(
-        lambda value: tf.constant(value.numpy() + rng.normal(0, 0.3, value.shape), tf.float64), state
+    trainer.net, trainer.learned = tf.nest.map_structure(
+        lambda value: tf.Variable(value.numpy() + rng.normal(0, 0.3, value.shape)),
+        (trainer.net, trainer.learned),
     )
     if name == "relax":
-        scale, heat, (inner, bias), last = state.caller
-        inner = tf.concat([inner[:PIXELS], free * inner[PIXELS:]], 0)
-        state = state._replace(caller=[scale, heat, (inner, 50 * bias if free < 0.01 else bias), last])
-    return state
+        inner, bias = trainer.learned[0]
+        inner[PIXELS:].assign(free * inner[PIXELS:])
+        bias.assign(50 * bias if free < 0.01 else bias)
+    return trainer
 
 
 def exact(net, x):
@@ -53,22 +58,22 @@ def flat(nested):
     return tf.concat([tf.reshape(value, [-1]) for value in tf.nest.flatten(nested)], 0)
 
 
-def estimator_of(name, state, x):
-    """Noise [planes, B, H] -> the step's gradients, flat, and last the ELBO."""
+def estimator_of(trainer, x):
+    """Noise [planes, B, H] -> the net's gradients, flat, and last the ELBO."""
 
     @tf.function
     def estimate(u):
-        net_gradients, _, _, elbo = steps.gradients(name, state, x, u)
-        return flat([net_gradients, elbo])
+        (net, prior, _), _, elbo = trainer.gradients(x, u, tf.constant(0.3, tf.float64))
+        return flat([net, prior, elbo])
 
     return estimate
 
 
-def expected(name, state, rules):
+def expected(trainer, rules):
     """ELBO and gradients, averaged over the noise; one rule per uniform, the second noise's last."""
     nodes, weights = oracle.product(rules)
-    noise = nodes.reshape(len(nodes), steps.planes(name), 1, state.net.prior.shape[0])
-    estimates = tf.map_fn(estimator_of(name, state, tf.constant(X, tf.float64)), tf.constant(noise))
+    noise = nodes.reshape(len(nodes), trainer.planes, 1, trainer.net.prior.shape[0])
+    estimates = tf.map_fn(estimator_of(trainer, tf.constant(X, tf.float64)), tf.constant(noise))
     *gradients, elbo = weights @ estimates.numpy()
     return elbo, gradients
 
@@ -98,13 +103,13 @@ def test_elbo_by_hand(architecture):
 @pytest.mark.parametrize("name, architecture", [(name, "linear") for name in UNBIASED] + DEEP)
 def test_mean_gradient_is_the_elbos_without_drawing(name, architecture):
     """By sums over states, exact integrals, and quadrature for one latent of REBAR and RELAX."""
-    state = tiny(name, 1 if name in SMOOTH else 2, architecture, free=0.005)
+    trainer = tiny(name, 1 if name in SMOOTH else 2, architecture, free=0.005)
     x = tf.constant(X, tf.float64)
-    logits = model.encode(state.net, x).numpy()[0]
+    logits = model.encode(trainer.net, x).numpy()[0]
     rule = oracle.split_rule if name in SMOOTH else oracle.state_rule
     rule = oracle.piecewise_rule if name in ("arm", "disarm") else rule
-    elbo, gradients = expected(name, state, [rule(a) for a in logits] * steps.planes(name))
-    wanted_elbo, wanted = exact(state.net, x)
+    elbo, gradients = expected(trainer, [rule(a) for a in logits] * trainer.planes)
+    wanted_elbo, wanted = exact(trainer.net, x)
     assert elbo == pytest.approx(float(wanted_elbo), abs=1e-9)
     assert np.abs(wanted).min() < 0.5 < np.abs(wanted).max()
     np.testing.assert_allclose(gradients, wanted, atol=1e-9)
@@ -115,12 +120,12 @@ def test_mean_gradient_is_the_elbos_without_drawing(name, architecture):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_mean_gradient_of_draws(name, architecture, seed_offset):
     """Four latents, with kinks in f and RELAX's surrogate; a right gradient fails once in a million runs."""
-    state, calls, size = tiny(name, 4, architecture), 200, 300
+    trainer, calls, size = tiny(name, 4, architecture), 200, 300
     x = tf.constant(np.repeat(X, size, 0), tf.float64)
-    noise = np.random.default_rng(11 + seed_offset).random([calls, steps.planes(name), size, 4])
-    estimate = estimator_of(name, state, x)
+    noise = np.random.default_rng(11 + seed_offset).random([calls, trainer.planes, size, 4])
+    estimate = estimator_of(trainer, x)
     estimates = np.array([estimate(tf.constant(u)) for u in noise])[:, :-1]
-    wanted = exact(state.net, x[:1])[1].numpy()
+    wanted = exact(trainer.net, x[:1])[1].numpy()
     error = estimates.std(0, ddof=1) / np.sqrt(calls)
     random, deviation = error > 1e-12, estimates.mean(0) - wanted
     assert random.mean() > 0.9
@@ -131,16 +136,16 @@ def test_mean_gradient_of_draws(name, architecture, seed_offset):
 
 def test_concrete_descends_the_relaxed_loss():
     """All parts at once: the derivative of f(y), the noise fixed, with respect to every parameter."""
-    state, x = tiny("concrete", 3), tf.constant(X, tf.float64)
+    trainer, x = tiny("concrete", 3), tf.constant(X, tf.float64)
     u = tf.constant(np.random.default_rng(1).random([1, 1, 3]))
-    net = state.net
+    net = trainer.net
     with tf.GradientTape() as tape:
         variables = [net.encoder, net.decoder, net.prior]
         tape.watch(variables)
         logits = model.encode(net, x)
-        y = concrete(logits, u[0], temperature=steps.TEMPERATURE)
+        y = concrete(logits, u[0], temperature=TEMPERATURE)
         loss = tf.reduce_mean(model.negative_elbo(net, x, logits, y))
-    gradients, _, _, elbo = steps.gradients("concrete", state, x, u)
+    gradients, _, elbo = trainer.gradients(x, u, ZERO)
     np.testing.assert_allclose(flat(gradients), flat(tape.gradient(loss, variables)), atol=1e-12)
     assert float(elbo) != pytest.approx(-float(loss), abs=1e-3)  # of the binary net all the same
 
@@ -149,41 +154,65 @@ def test_relax_begins_as_rebar():
     """Its surrogate's net outputs 0 at first, so the estimates are the same, not only their means."""
     net = model.initial_net(3, "linear", np.linspace(0.2, 0.7, PIXELS), 4)
     x, u = tf.constant(X, tf.float32), tf.constant([[[0.2, 0.4, 0.6, 0.8]]])
-    rebar, relax = [steps.gradients(name, steps.initial_state(name, net, 3), x, u)[0] for name in SMOOTH]
+    rebar, relax = [Trainer(name, net, 3).gradients(x, u, tf.zeros([]))[0][:2] for name in SMOOTH]
     np.testing.assert_allclose(flat(relax), flat(rebar), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["arm", "disarm"])
 def test_the_decoder_learns_from_both_samples_of_a_coupled_pair(name):
     """As with the two independent samples of leave-one-out."""
-    state, x = tiny(name, 6), tf.constant(X, tf.float64)
+    trainer, x = tiny(name, 6), tf.constant(X, tf.float64)
     u = tf.constant(np.random.default_rng(4).random([1, 1, 6]))
-    _, decoder, prior = steps.gradients(name, state, x, u)[0]
-    _, *both = steps.gradients("leave-one-out", state, x, tf.concat([u, 1 - u], 0))[0]
-    np.testing.assert_allclose(flat([decoder, prior]), flat(both), atol=1e-12)
+    (_, decoder), prior, _ = trainer.gradients(x, u, ZERO)[0]
+    (_, *both), prior_of_both, _ = tiny("leave-one-out", 6).gradients(x, tf.concat([u, 1 - u], 0), ZERO)[0]
+    np.testing.assert_allclose(flat([decoder, prior]), flat([both, prior_of_both]), atol=1e-12)
 
 
-def test_steps_are_those_of_keras(seed_offset):
-    """Adam's for encoder, decoder and NVIL's baseline, plain descent for the prior; three steps."""
+@pytest.mark.parametrize("name", ["nvil", *SMOOTH])
+def test_what_the_caller_learns_descends_the_error_or_the_variance(name):
+    """By differences along a direction; the encoder's last biases get the estimate itself."""
+    trainer, x, rng = tiny(name, 3), tf.constant(X, tf.float64), np.random.default_rng(5)
+    u, constant = tf.constant(rng.random([1, 1, 3])), tf.constant(0.3, tf.float64)
+    learned = tf.nest.flatten(trainer.learned)
+    direction = [rng.normal(size=value.shape) for value in learned]
+
+    def objective(step):
+        for value, change in zip(learned, direction):
+            value.assign_add(step * change)
+        ([encoder, _], *_), after, elbo = trainer.gradients(x, u, constant)
+        if name != "nvil":
+            return np.sum(np.square(encoder[-1][1]))
+        assert float(after) == pytest.approx(0.8 * 0.3 - 0.2 * float(elbo))
+        weights, biases, last, bias = (value.numpy() for value in learned)
+        baseline = 0.3 + np.tanh((X - trainer.net.mean) @ weights + biases) @ last + bias
+        return (-float(elbo) - baseline.item()) ** 2
+
+    slopes = trainer.gradients(x, u, constant)[0][2]
+    derivative = sum(np.sum(g * change) for g, change in zip(tf.nest.flatten(slopes), direction))
+    assert derivative == pytest.approx((objective(1e-5) - objective(-2e-5)) / 2e-5, rel=1e-6)
+
+
+def test_steps_are_adams_and_plain_descent(seed_offset):
+    """Adam's for encoder, decoder and NVIL's baseline, plain descent for the prior; three steps, by hand."""
     rng = np.random.default_rng(6 + seed_offset)
     images = tf.constant(rng.integers(0, 2, [40, PIXELS]), tf.uint8)
-    state = steps.initial_state("nvil", model.initial_net(3, "linear", np.full(PIXELS, 0.4), 4), 3)
-    adams = keras.optimizers.Adam(1e-4), keras.optimizers.Adam(1e-3)
-    nets = [tf.nest.flatten([state.net.encoder, state.net.decoder]), tf.nest.flatten(state.caller)]
-    nets = [[tf.Variable(value) for value in values] for values in nets]
-    for completed in range(3):
-        chosen, u = np.arange(10) + 10 * completed, tf.constant(rng.random([1, 10, 4], np.float32))
+    trainer = Trainer("nvil", model.initial_net(3, "linear", np.full(PIXELS, 0.4), 4), 3)
+    first, second, state = [0, 0, 0], [0, 0, 0], tf.zeros([])
+    for step in (1, 2, 3):
+        chosen, u = np.arange(10) + 10 * step - 10, tf.constant(rng.random([1, 10, 4], np.float32))
         x = tf.cast(tf.gather(images, chosen), tf.float32)
-        (encoder, decoder, prior), caller, _, elbo = steps.gradients("nvil", state, x, u)
-        for adam, gradients, values in zip(adams, ([encoder, decoder], caller), nets):
-            adam.apply(tf.nest.flatten(gradients), values)
-        batch = tf.constant(chosen[None], tf.int32), u[None], tf.constant(float(completed))
-        after, _ = steps.train("nvil", state, images, *batch)
-        for trained, values in zip(([after.net.encoder, after.net.decoder], after.caller), nets):
-            np.testing.assert_allclose(flat(trained), flat(values), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(after.net.prior, state.net.prior - 0.01 * prior, atol=1e-7)
-        assert float(after.carried) == pytest.approx(0.8 * float(state.carried) - 0.2 * float(elbo), rel=1e-5)
-        state = after
+        wanted, (slopes, *scalars) = trainer.variables(), trainer.gradients(x, u, state)
+        slopes = [flat(part) for part in slopes]
+        first = [0.9 * m + 0.1 * g for m, g in zip(first, slopes)]
+        second = [0.999 * v + 0.001 * g**2 for v, g in zip(second, slopes)]
+        scale = np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        changes = [scale * m / (np.sqrt(v) + 1e-7) for m, v in zip(first, second)]
+        changes = 1e-4 * changes[0], 1e-2 * slopes[1], 1e-3 * changes[2]
+        wanted = [flat(part) - change for part, change in zip(wanted, changes)]
+        state, elbo = trainer.train(images, tf.constant(chosen[None], tf.int32), u[None], state)
+        np.testing.assert_allclose([state, elbo], scalars, rtol=1e-5)
+        for part, values in zip(trainer.variables(), wanted):
+            np.testing.assert_allclose(flat(part), values, rtol=1e-6, atol=1e-7)
 
 
 def test_bound_is_below_the_likelihood_and_rises_with_the_samples():
@@ -230,10 +259,10 @@ def test_training_rises_is_paired_and_recorded(tmp_path):
 
 @pytest.mark.parametrize("change, reason", [("edited", "changed after"), ("alien", "not a record")])
 def test_another_record_is_refused(tmp_path, change, reason):
-    path, net = tmp_path / "vae.parquet", runs.read(VAE)[0]
+    path, schema = tmp_path / "vae.parquet", runs.SCHEMA
     if change == "alien":
-        del net["test_bound"]
-    record.write(path, [net | {"seconds": 0.0}], None)
+        schema = schema.remove(schema.get_field_index("test_bound"))
+    record.write(path, runs.read(VAE)[:1].assign(seconds=0.0).to_dict("records"), schema)
     with pytest.raises(InputError, match=reason):
         runs.read(path)
 
@@ -288,13 +317,13 @@ def test_spreads_are_of_the_published_five_alone():
     five = {"relax": 3.0, "concrete": 2.0, "rebar": 4.0, "muprop": 8.0, "nvil": 5.0}
     published, here = findings.spreads(nets_with({"reinmax": 0.0, **five, "moving-average": 20.0}))
     assert (published, here) == pytest.approx((112.5 - 111.2, 6 * 1.02))
-    nets = runs.frame(runs.read(VAE)).query("architecture == 'linear' and estimator in @five")
-    bounds = nets.assign(end=[curve[-10:].mean() for curve in nets.curve]).groupby("estimator").end.mean()
+    nets = runs.read(VAE).query("architecture == 'linear' and estimator in @five")
+    bounds = nets.assign(end=[np.mean(curve[-10:]) for curve in nets.curve]).groupby("estimator").end.mean()
     assert findings.spreads(nets)[1] == pytest.approx(bounds.max() - bounds.min())
 
 
 def test_the_books_record_is_balanced_and_its_settings_are_the_makers():
-    nets = runs.frame(runs.read(VAE))
+    nets = runs.read(VAE)
     recorded = [runs.Run(*row) for row in nets[list(runs.Run._fields)].itertuples(index=False)]
     assert sorted(recorded) == sorted(runs.BOOK_RUNS)
     assert nets.data.nunique() == 1 and (nets.curve.map(len) == nets.steps // nets.every).all()

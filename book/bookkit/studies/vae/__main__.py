@@ -12,8 +12,7 @@ if __name__ == "__main__":
     try:
         settings = Settings.from_environment()
         nets, _ = runs.train(runs.BOOK_RUNS, data.load("mnist", settings.mnist_dir), settings)
-        record.write(VAE, nets.to_dict("records"), None)
-        print(f"bsn: {len(nets)} nets are in {VAE}")
+        print(f"bsn: {record.adopt(VAE, nets.to_dict('records'), runs.SCHEMA)}")
     except InputError as error:
         print(f"bsn: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,23 +1,21 @@
 """What follows from trained VAEs: final bounds, a ranking, and verdicts on published orderings.
 
-Nets are one row each, as from `bookkit.studies.vae.runs.frame`.
+Nets are one row each, as from `bookkit.studies.vae.runs.read`.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from bookkit import statistics
-from bookkit.figures.style import LINES, SERIES, Figure, Style, intervals, panels, shared_legend, styled
+from bookkit.figures.style import LINES, SERIES, Figure, intervals, panels, shared_legend, styled
 from bookkit.paths import TABLES
 from bsn.estimators import ESTIMATORS
 
 POINTS = 10  # of a curve that is drawn
 TAIL = 1000  # steps over which a training bound is the mean
-MEASURES = {"train": "training bound", "test": "test bound"}
 
 
 def published() -> pd.DataFrame:
@@ -29,7 +27,7 @@ def training_bound(nets: pd.DataFrame, step: int | None = None) -> pd.Series:
     """Return each net's mean ELBO over the `TAIL` steps, or fewer, before a step; the last by default."""
     ends = nets.steps if step is None else [step] * len(nets)
     bounds = [
-        curve[max(0, end - TAIL) // every : end // every].mean()
+        np.mean(curve[max(0, end - TAIL) // every : end // every])
         for curve, end, every in zip(nets.curve, ends, nets.every)
     ]
     return pd.Series(bounds, nets.index, float)
@@ -72,15 +70,12 @@ def ranking(nets: pd.DataFrame) -> pd.DataFrame:
 
 def show_ranking(table: pd.DataFrame) -> Styler:
     """Format a `ranking` for a page."""
-    columns = {
-        "training bound": table.train,
-        "100-sample test bound": table.test,
-        "behind the first": table.behind.where(table.low.notna()),
-    }
-    page = pd.DataFrame({"estimator": table.index, **columns}, table.index)
+    columns = ["training bound", "100-sample test bound", "behind the first"]
+    page = table[["train", "test", "behind"]].set_axis(columns, axis=1)
+    page.iloc[0, 2] = np.nan
     page["interval"] = intervals(table.low, table.high, "+.2f")
     page["bias"] = [ESTIMATORS[name].bias.split(",")[0] for name in table.index]
-    return styled(page, dict.fromkeys(columns, "{:.2f}"))
+    return styled(page.reset_index(), dict.fromkeys(columns, "{:.2f}"))
 
 
 def curves(nets: pd.DataFrame, title: str, reference: str | None = None) -> Figure:
@@ -88,29 +83,25 @@ def curves(nets: pd.DataFrame, title: str, reference: str | None = None) -> Figu
 
     All nets have one length and equal seeds. The bound of an estimator `reference` is subtracted.
     """
-    architectures, estimators = list(nets.architecture.unique()), list(nets.estimator.unique())
+    every, points = nets.every.iloc[0], len(nets.curve.iloc[0])
+    width = every * max(1, points // POINTS)
+    table = nets[["architecture", "estimator", "curve"]].explode("curve").astype({"curve": float})
+    table["step"] = -(np.tile(np.arange(1, points + 1), len(nets)) * every // -width) * width
+    means = table.groupby(["architecture", "step", "estimator"], sort=False).curve.mean().unstack()
+    means = means[nets.estimator.unique()].sub(means[reference] if reference else 0, axis=0)
+    lines = [divmod(i, len(SERIES)) for i in range(means.shape[1])]
+    styles, colours = [LINES[line] for line, _ in lines], [SERIES[colour] for _, colour in lines]
+    architectures = list(nets.architecture.unique())
     figure, axes = panels(architectures, 1, 2.6, 1.1, sharey=False)
-    panel, every = dict(zip(architectures, axes)), nets.every.iloc[0]
-    width = max(1, len(nets.curve.iloc[0]) // POINTS)
-    groups: Any = nets.groupby(["architecture", "estimator"], sort=False).curve
-    means = {names: np.mean(list(seeds), 0) for names, seeds in groups}
-    tables = []
-    for (architecture, name), curve in means.items():
-        bound = curve - means[architecture, reference] if reference else curve
-        bound = bound[: len(bound) // width * width].reshape(-1, width).mean(1)
-        step = width * every * np.arange(1, len(bound) + 1)
-        line, colour = divmod(estimators.index(name), len(SERIES))
-        style: Style = dict(color=SERIES[colour], linestyle=LINES[line % len(LINES)], linewidth=1.8)
-        panel[architecture].plot(step, bound, label=name, **style)
-        columns = {"architecture": architecture, "estimator": name, "step": step, "bound": bound}
-        tables.append(pd.DataFrame(columns))
-    for axis in axes:
+    for architecture, axis in zip(architectures, axes):
+        means.loc[architecture].plot(ax=axis, style=styles, color=colours, linewidth=1.8, legend=False)
         axis.set_ylabel("Nats" if reference else "Training bound, nats")
     axes[-1].set_xlabel("Steps")
     axes[-1].xaxis.set_major_formatter("{x:,.0f}")
     figure.suptitle(title)
     shared_legend(figure, ncols=3, handlelength=2.4)
-    return Figure(figure, f"{title}, in nats, one curve per estimator.", pd.concat(tables))
+    data = means.stack().dropna().reset_index().rename(columns={0: "bound"})
+    return Figure(figure, f"{title}, in nats, one curve per estimator.", data)
 
 
 def orderings(nets: pd.DataFrame, step: int | None = None) -> pd.DataFrame:
@@ -123,14 +114,9 @@ def orderings(nets: pd.DataFrame, step: int | None = None) -> pd.DataFrame:
         The rows of `published` with `claim`; `effect`, the mean over seeds of the first's bound minus the
         second's; its interval `low` to `high`, of joint coverage 95 %; `verdict`.
     """
-    tables = {
-        (architecture, measure): bounds(part, measure, step)
-        for architecture, part in nets.groupby("architecture")
-        for measure in MEASURES
-    }
     rows, effects = [], []
     for row in published().to_dict("records"):
-        table = tables.get((row["architecture"], row["measure"]), pd.DataFrame())
+        table = bounds(nets[nets.architecture == row["architecture"]], row["measure"], step)
         if {row["first"], row["second"]} <= set(table):
             rows.append(row | {"claim": f"{row['first']} > {row['second']}"})
             effects.append(table[row["first"]] - table[row["second"]])

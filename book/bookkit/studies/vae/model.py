@@ -1,19 +1,19 @@
 """The net and its bound: encoder, Bernoulli latents, decoder, trainable prior."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from bookkit.studies.vae import ARCHITECTURES
 from bsn.backend import Tensor, tf
 from bsn.estimators import sample
+from bsn.training import Function, Layers
 
 LATENTS = 200
 LEAK = 0.3  # of the hidden LeakyReLU
 MAX_ROWS = 2000  # of the decoder in one call of an evaluation
-
-Layers: TypeAlias = "list[tuple[tf.Tensor, tf.Tensor]]"  # (weights [in, out], bias [out]) of each layer
 
 
 class Net(NamedTuple):
@@ -37,8 +37,8 @@ def initial_net(seed: int, architecture: str, mean: np.ndarray, latents: int = L
     widths = [len(mean), *ARCHITECTURES[architecture], latents]
     encoder, decoder = glorot(rng, widths), glorot(rng, widths[::-1])
     p = np.clip(mean, 0.001, 0.999)
-    decoder[-1] = decoder[-1][0], tf.constant(np.log(p / (1 - p)), tf.float32)
-    return Net(encoder, decoder, tf.zeros([latents]), tf.constant(mean, tf.float32))
+    decoder[-1][1].assign(np.log(p / (1 - p)))
+    return Net(encoder, decoder, tf.Variable(tf.zeros([latents])), tf.constant(mean, tf.float32))
 
 
 def glorot(rng: np.random.Generator, widths: Sequence[int]) -> Layers:
@@ -46,16 +46,15 @@ def glorot(rng: np.random.Generator, widths: Sequence[int]) -> Layers:
     layers = []
     for a, b in zip(widths, widths[1:]):
         limit = np.sqrt(6 / (a + b))
-        layers.append((tf.constant(rng.uniform(-limit, limit, [a, b]), tf.float32), tf.zeros([b])))
+        weights = rng.uniform(-limit, limit, [a, b]).astype(np.float32)
+        layers.append((tf.Variable(weights), tf.Variable(tf.zeros([b]))))
     return layers
 
 
-def leaky_relu(h: Tensor) -> Tensor:
-    """Return h, times `LEAK` below 0."""
-    return tf.nn.leaky_relu(h, LEAK)
+leaky_relu = functools.partial(tf.nn.leaky_relu, alpha=LEAK)
 
 
-def forward(layers: Layers, h: Tensor, activation: Callable[[Tensor], Tensor] = leaky_relu) -> Tensor:
+def forward(layers: Layers, h: Tensor, activation: Function = leaky_relu) -> Tensor:
     """Map [..., in] to [..., out], with the activation between layers."""
     for i, (weights, bias) in enumerate(layers):
         h = tf.tensordot(activation(h) if i else h, weights, 1) + bias
@@ -89,18 +88,18 @@ def bound(net: Net, images: np.ndarray, samples: int, seed: int) -> np.ndarray:
 
     Reference: Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519.
     """
+
+    @tf.function(jit_compile=True)
+    def estimate(x: Tensor, noise: Tensor) -> Tensor:
+        x = tf.cast(x, net.mean.dtype)
+        logits = encode(net, x)
+        weights = -negative_elbo(net, x, logits, sample(logits, noise))
+        return tf.reduce_logsumexp(weights, 0) - np.log(samples)
+
     rng, count = np.random.default_rng(seed), max(1, MAX_ROWS // samples)
     bounds = []
     for low in range(0, len(images), count):
         x = images[low : low + count]
         noise = rng.random([samples, len(x), net.prior.shape[0]], np.float32)
-        bounds.append(_bound(net, tf.constant(x), tf.constant(noise)).numpy())
+        bounds.append(estimate(tf.constant(x), tf.constant(noise)))
     return np.concatenate(bounds)
-
-
-@tf.function(jit_compile=True)
-def _bound(net: Net, x: Tensor, noise: Tensor) -> Tensor:
-    x = tf.cast(x, net.mean.dtype)
-    logits = encode(net, x)
-    weights = -negative_elbo(net, x, logits, sample(logits, noise))
-    return tf.reduce_logsumexp(weights, 0) - tf.math.log(tf.cast(noise.shape[0], weights.dtype))

@@ -5,11 +5,12 @@ import hashlib
 import json
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from bookkit import data, processes, record
 from bookkit.progress import training_progress
@@ -17,12 +18,20 @@ from bookkit.settings import Settings
 from bookkit.studies.vae import ESTIMATORS
 from bsn.spec import BATCH_SIZE, RECORD_EVERY
 
-COMPUTED_WITH = ["bsn", "numpy", "tensorflow"]
+COMPUTED_WITH = ["bsn", "keras", "numpy", "tensorflow"]
 VERSION = 1  # raise it when a change gives the same settings other results
 SAMPLES = 100  # of the test bound
 BINARISATION_SEED, TEST_SEED = 20, 21  # the same for all nets
 DISARMS = ("leave-one-out", "relax", "arm", "disarm")  # estimators that its paper compares
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # per process
+
+SCHEMA = pa.schema(
+    [("key", pa.string()), ("version", pa.int64()), ("data", pa.string()), ("dataset", pa.string())]
+    + [("architecture", pa.string()), ("estimator", pa.string())]
+    + [(name, pa.int64()) for name in ("seed", "steps", "every")]
+    + [("curve", pa.list_(pa.float64())), ("test_bound", pa.float64()), ("seconds", pa.float64())]
+    + [(name, pa.string()) for name in ("date", "machine", "versions", "digest")]
+)
 
 
 class Run(NamedTuple):
@@ -62,23 +71,22 @@ def measure(run: Run, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
     Returns:
         `curve` (the mean ELBO over every `RECORD_EVERY` steps), `test_bound` and `seconds` of a core.
     """
-    from bookkit.studies.vae import model, steps
+    from bookkit.studies.vae.model import LATENTS, bound, initial_net
+    from bookkit.studies.vae.training import Trainer
     from bsn.backend import tf
 
     started = time.process_time()
-    state = steps.initial_state(
-        run.estimator, model.initial_net(run.seed, run.architecture, train.mean(0)), run.seed
-    )
-    images, order = tf.constant(train), batches(run.seed, len(train), run.steps)
-    streams = [np.random.default_rng([run.seed, 3, plane]) for plane in range(steps.planes(run.estimator))]
+    net = initial_net(run.seed, run.architecture, train.mean(0))
+    trainer = Trainer(run.estimator, net, run.seed)
+    images, order, state = tf.constant(train), batches(run.seed, len(train), run.steps), tf.zeros([])
+    streams = [np.random.default_rng([run.seed, 3, plane]) for plane in range(trainer.planes)]
     curve = []
     for completed in range(0, run.steps, RECORD_EVERY):
         chosen = order[completed : completed + RECORD_EVERY]
-        noise = np.stack([rng.random([*chosen.shape, model.LATENTS], np.float32) for rng in streams], 1)
-        chunk = tf.constant(chosen), tf.constant(noise), tf.constant(float(completed))
-        state, elbo = steps.train(run.estimator, state, images, *chunk)
+        noise = np.stack([rng.random([*chosen.shape, LATENTS], np.float32) for rng in streams], 1)
+        state, elbo = trainer.train(images, tf.constant(chosen), tf.constant(noise), state)
         curve.append(float(elbo))
-    test_bound = float(model.bound(state.net, test, SAMPLES, TEST_SEED).mean())
+    test_bound = float(bound(net, test, SAMPLES, TEST_SEED).mean())
     return {"curve": curve, "test_bound": test_bound, "seconds": time.process_time() - started}
 
 
@@ -92,16 +100,15 @@ def train(runs: Sequence[Run], source: data.Data, settings: Settings) -> tuple[p
     """Train the nets that this build's record lacks, each in a process of one thread.
 
     Returns:
-        `frame` of all of them in their order, and how many were trained now.
+        All of them in their order, one row each as from `read`, and how many were trained now.
 
     Raises:
         InputError: a record that cannot be read or written; what came before is recorded.
     """
-    names = {run: f"vae/{key(source.checksum, run)}.parquet" for run in runs}
-    paths = {run: settings.record / name for run, name in names.items()} if settings.record else {}
-    rows = {run: read(path)[0] for run, path in paths.items() if path.exists() and not settings.fresh}
-    lacking = [run for run in runs if run not in rows]
-    if lacking:
+    keys = {run: key(source.checksum, run) for run in runs}
+    folder = settings.record / "vae" if settings.record else None
+
+    def trained(lacking: list[Run]) -> Iterator[record.Row]:
         images = binarised(source)
         with (
             training_progress(sum(run.steps for run in lacking)) as advance,
@@ -110,27 +117,14 @@ def train(runs: Sequence[Run], source: data.Data, settings: Settings) -> tuple[p
             tasks = {pool.submit(measure, run, images["train"], images["test"]): run for run in lacking}
             for task in concurrent.futures.as_completed(tasks):
                 run = tasks[task]
-                fields = {"version": VERSION, **run._asdict(), "every": RECORD_EVERY, **task.result()}
-                rows[run] = record.signed(key(source.checksum, run), source, fields, COMPUTED_WITH)
-                if settings.record:
-                    record.write(paths[run], [rows[run]], None)
+                fields = {"version": VERSION, **run._asdict(), "every": RECORD_EVERY}
+                yield record.signed(keys[run], source, {**fields, **task.result()}, COMPUTED_WITH)
                 advance(run.steps)
-    return frame([rows[run] for run in runs]), len(lacking)
+
+    rows, count = record.completed(keys, folder, settings.fresh, trained, SCHEMA)
+    return pd.DataFrame(rows, columns=SCHEMA.names), count
 
 
-def read(path: pathlib.Path) -> list[record.Row]:
-    """Read the rows of a file, and check each.
-
-    Raises:
-        InputError: the file is cut short, damaged, edited or another record.
-    """
-    _, rows = record.read_table(path)
-    if not all("test_bound" in net for net in rows):
-        raise record.refused(path, "is not a record of trained VAEs")
-    return record.unchanged(path, rows)
-
-
-def frame(rows: Sequence[record.Row]) -> pd.DataFrame:
-    """Return one row per net; `curve` is an array of the mean ELBO over every `RECORD_EVERY` steps."""
-    nets = pd.DataFrame(rows)
-    return nets.assign(curve=nets.curve.map(np.array))
+def read(path: pathlib.Path) -> pd.DataFrame:
+    """Return the nets of a file, one row each; see `bookkit.record.read` for what is refused."""
+    return pd.DataFrame(record.read(path, SCHEMA))
