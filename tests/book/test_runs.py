@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from bookkit import data, runs
-from bookkit.compiled.sparse import TILE
 from bookkit.settings import Settings
 from bsn import InputError, Spec, train
 from bsn import curves as loop
 from bsn.curves import shuffled_batches
 from bsn.curves import uniform_noise as drawn
-from bsn.estimators import ESTIMATORS
 from bsn.spec import BATCH_SIZE
 
 DIGITS = data.load("digits")
@@ -125,13 +123,9 @@ def test_noise_is_uniform_and_differs_between_seeds_steps_and_uses():
             assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 5 / np.sqrt(one.size)
 
 
-@pytest.mark.parametrize(
-    "estimator, hidden",
-    [(name, (15, 10)) for name, entry in ESTIMATORS.items() if entry.rule] + [("pass-through", (TILE // 3,))],
-)
-def test_a_net_does_not_depend_on_its_neighbours(estimator, hidden):
-    """To the last bit, alone and beside others, on one thread and on several, in any place and tile."""
-    common = dict(seed=5, estimator=estimator, hidden=hidden, epochs=1)
+def test_a_net_does_not_depend_on_its_neighbours():
+    """Alone and beside others, on one thread and on several, in any place; of one shape: `test_engines`."""
+    common = dict(seed=5, hidden=(15, 10), epochs=1)
     spec = short(**common)
     others = [short(**common, learning_rate=0.01 * i) for i in range(1, 8)]
     others += [short(seed=6), short(seed=5, estimator="pass-through", learning_rate=100.0)]  # this one breaks
