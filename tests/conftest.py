@@ -76,10 +76,11 @@ def no_record(monkeypatch):
 
 
 def run_bsn(*arguments, cwd=ROOT, **environment):
-    """Run the `bsn` command in a process of its own."""
+    """Run the `bsn` command of a checkout in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": f"{cwd}:{cwd / 'book'}", **environment}
     return subprocess.run(
         [sys.executable, "-m", "bookkit.publish.cli", *map(str, arguments)],
-        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 
@@ -111,10 +112,10 @@ def checkout(tmp_path_factory):
 @pytest.fixture(scope="session")
 def smoke(checkout):
     """The book in the smoke profile: (the finished command, the folder it ran in)."""
-    path, finished = f"{checkout}:{checkout / 'book'}", pathlib.Path(f"{checkout}.finished")
+    finished = pathlib.Path(f"{checkout}.finished")
     with filelock.FileLock(f"{finished}.lock"):
         if not finished.exists():
-            ran = run_bsn("build", "--profile", "smoke", cwd=checkout, PYTHONPATH=path)
+            ran = run_bsn("build", "--profile", "smoke", cwd=checkout)
             finished.write_bytes(pickle.dumps(ran))
     return pickle.loads(finished.read_bytes()), checkout
 
@@ -204,11 +205,9 @@ def playground(tmp_path_factory):
     folder = tmp_path_factory.mktemp("playground")
     shutil.copytree(ROOT / "book" / "_static", folder / "_static")
     block = re.search(r"```\{raw\} html\n(.*?)```", (ROOT / "book" / "playground.md").read_text(), re.S)[1]
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Playground</title>'
-    )
     (folder / "page.html").write_text(
-        f'<!doctype html><html lang="en"><head>{head}<style>{PLAYGROUND_THEME}</style></head>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Playground</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{PLAYGROUND_THEME}</style></head>'
         f'<body><main><h1>Playground</h1>{block}<h2 id="more">More</h2></main></body></html>'
     )
     return (folder / "page.html").as_uri()

@@ -3,8 +3,8 @@
 import numpy as np
 
 from bookkit.compiled import kernels
-from bsn import Spec
-from bsn.curves import initial_layers
+from bsn import curves
+from bsn.backend import tf
 
 DECAY, FLOOR = 0.95, 1e-4
 
@@ -24,30 +24,16 @@ def draws_that_fit(p, u, k=10):
     return np.where(u < p, v * p, p + v * (1 - p))
 
 
-def initial_parameters(seed, widths):
-    """One net's [(W, b), ...] before training."""
-    spec = Spec(estimator="sigmoid", learning_rate=1.0, hidden=widths[1:-1], seed=seed)
-    return initial_layers(spec, widths[0], widths[-1])
-
-
 def state(nets, i, estimator):
     """Return net i's [(W, b), ...] and, for each hidden layer, what the estimator averages, in float64."""
-    layers = [(np.float64(weights), np.float64(biases)) for weights, biases in kernels.net(nets, i)]
-    moments = np.split(np.float64(nets.moments[i]), np.cumsum(nets.widths[:-1])[:-1], axis=1)
-    averaged = {"variance-adjusted": tuple, "moving-average": lambda m: (m[0, 0],)}.get(
-        estimator, lambda m: ()
-    )
-    return layers, [averaged(m) for m in moments]
-
-
-def assert_close(found, expected, **tolerances):
-    """Compare two nested structures of arrays, leaf by leaf."""
-    if isinstance(found, list | tuple):
-        assert len(found) == len(expected)
-        for each in zip(found, expected):
-            assert_close(*each, **tolerances)
-    else:
-        np.testing.assert_allclose(found, expected, **tolerances)
+    if isinstance(nets, curves.Nets):
+        layers = [tuple(map(np.float64, pair)) for pair in nets.layers_of(i)]
+        return layers, [tuple(np.float64(m[i]) for m in tf.nest.flatten(s)) for s in nets.states]
+    stacked = nets.nets
+    layers = [tuple(map(np.float64, pair)) for pair in kernels.net(stacked, i)]
+    moments = np.split(np.float64(stacked.moments[i]), np.cumsum(stacked.widths[:-1])[:-1], axis=1)
+    averaged = {"variance-adjusted": tuple, "moving-average": lambda m: (m[0, 0],)}
+    return layers, [averaged.get(estimator, lambda m: ())(m) for m in moments]
 
 
 def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
@@ -58,25 +44,17 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
         x: [B, D]; y: one-hot [B, C]; noise: for each hidden layer [B, H].
 
     Returns:
-        New parameters, new moments, losses [B], which predictions are right [B], and margins [B]: how far an
-        example is from another sample or prediction, or from digits that float32 lacks.
+        New parameters, new moments, and which predictions are right [B].
     """
-    outputs, logits, margins = [x], [], np.full(len(x), np.inf)
+    outputs, logits = [x], []
     for (weight, bias), u in zip(parameters, noise):
         a = outputs[-1] @ weight + bias
         p = sigmoid(slope * a)
         logits.append(a)
         b = (u < p).astype(float)
         outputs.append({"sigmoid": p, "concrete": relaxed(slope * a, u)}.get(estimator, b))
-        if estimator not in ("sigmoid", "concrete"):
-            margins = np.minimum(margins, np.abs(u - p).min(1))
-        if estimator in ("concrete", "st-gumbel"):
-            # where 1 - p and 1 - u are both small, float32's 1 - p, off by up to 6e-8, is too coarse for the
-            # kernel's odds (1 - p) u / (p (1 - u)); the same formula agrees to 4e-9 in float64
-            margins = np.minimum(margins, 0.01 * np.maximum(1 - p, 1 - u).min(1))
     weight, bias = parameters[-1]
     z = outputs[-1] @ weight + bias
-    margins = np.minimum(margins, np.ptp(np.sort(z)[:, -2:], 1))
     q = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     losses = -(y * np.log(q)).mean(1)
 
@@ -118,4 +96,4 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
             d = d * DECAY + (1 - DECAY) * (score**2).mean(0)
             new_moments[hidden] = (n, d)
             upstream = score * (losses[:, None] - n / (d + FLOOR))
-    return new, new_moments, losses, z.argmax(1) == y.argmax(1), margins
+    return new, new_moments, z.argmax(1) == y.argmax(1)

@@ -1,26 +1,37 @@
-"""Both engines: the trainer's displayed source, its curves against the compiled kernels', what breaks."""
+"""Both engines: against NumPy in float64 and each other, the trainer's displayed source, what diverges."""
 
 import __future__
 
+import functools
 import inspect
 
 import numpy as np
 import pytest
+import reference
 
-from bookkit import data, experiments
+from bookkit import data, experiments, runs
+from bookkit.compiled import kernels
 from bookkit.compiled.nets import Nets
+from bookkit.compiled.sparse import TILE
+from bookkit.settings import Settings
 from bookkit.studies import agreement
 from bsn import InputError, Spec, curves, estimators, train, training
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS
 
+ENGINES = {
+    "tensorflow": lambda specs, source: curves.Nets(specs, source.parts, source.classes),
+    "compiled": Nets,
+}
 COMPILED = [name for name, entry in ESTIMATORS.items() if entry.rule]
+CASES = [(engine, name) for engine in ENGINES for name in COMPILED]
+CASES += [("tensorflow", name) for name in ("concrete", "st-gumbel", "gumbel-rao")]
 DIGITS = data.load("digits")
 DISPLAYED = (training.init, training.forward, training.cross_entropy, training.descend, training.train_step)
 
 
 def test_the_displayed_source_trains():
-    """With nothing but TensorFlow and `bsn.estimators` in scope, one net; as the engine trains it."""
+    """With nothing but TensorFlow and `bsn.estimators` in scope; the engine calls these functions."""
     scope = {"tf": tf, "sample": estimators.sample}
     for function in DISPLAYED:
         source = compile(
@@ -30,9 +41,7 @@ def test_the_displayed_source_trains():
     images, labels = (array[:50] for array in DIGITS.parts["train"])
     rng = np.random.default_rng(0)
     noise = np.float32(rng.random((60, 50, 20)))
-    spec = Spec(estimator="sigmoid-adjusted", learning_rate=0.3, hidden=(20,), stable_loss=True)
-    streams = [np.random.Generator(np.random.Philox(key=[spec.seed, layer])) for layer in range(2)]
-    layers, losses = tf.nest.map_structure(tf.constant, scope["init"](streams, [64, 20, 10])), []
+    layers, losses = tf.nest.map_structure(tf.constant, scope["init"]([rng, rng], [64, 20, 10])), []
     x, y = tf.constant(images), tf.constant(labels)
     for u in noise:
         layers, _, loss, _ = scope["train_step"](
@@ -40,35 +49,47 @@ def test_the_displayed_source_trains():
         )
         losses.append(float(tf.reduce_mean(loss)))
     assert losses[-1] < 0.3 * losses[0]
-    nets = curves.Nets([spec], DIGITS.parts, DIGITS.classes)
-    rows = np.tile(np.arange(50, dtype=np.int32), (60, 1))
-    nets.train(rows, noise, 0, np.ones(1, np.float32), np.ones(1, bool))
-    for mine, theirs in zip(tf.nest.flatten(layers), tf.nest.flatten(nets.layers_of(0))):
-        dead = theirs == 0  # pixels that are black in all images keep their weights here
-        np.testing.assert_allclose(np.where(dead, 0, mine), theirs, atol=1e-5)
 
 
-def both(specs):
-    """The curves by TensorFlow and by the compiled engine: two arrays [nets, points]."""
-    engines = None, lambda group: Nets(group, DIGITS)
-    trained = [train(specs, DIGITS.parts, DIGITS.classes, engine=engine) for engine in engines]
-    assert [curve.diverged for curve in trained[0]] == [curve.diverged for curve in trained[1]]
-    return [np.array([[value for *_, value in curve.points] for curve in each]) for each in trained]
+@pytest.mark.parametrize("stable", [False, True])
+@pytest.mark.parametrize("engine, name", CASES)
+def test_three_steps_and_an_evaluation_against_numpy(engine, name, stable, seed_offset):
+    """Three nets of two hidden layers, moving averages included; rates, slopes and modes differ."""
+    entry, rng = ESTIMATORS[name], np.random.default_rng(seed_offset)
+    rates, slopes = [0.3, 0.05, 0.05], np.float32([1, 2, 2] if entry.slope else [1, 1, 1])
+    stochastic = [True, True, not entry.deterministic]
+    parts = {}
+    for part, count in (("train", 1), ("validation", 20), ("test", 521)):  # 521: evaluated in groups
+        images = rng.random((count, 8)) * (rng.random((count, 8)) < 0.6)
+        images[-1] = 0  # a black one
+        parts[part] = np.float32(images), np.int32(rng.integers(0, 10, count))
+    common = dict(
+        estimator=name, hidden=(6, 5), stable_loss=stable, train_on="validation", evaluate_on="test"
+    )
+    specs = [Spec(learning_rate=rate, **common) for rate in rates]
+    nets = ENGINES[engine](specs, data.Data("small", parts, 10))
 
+    def step(i, state, part, rows, u, rate, estimator):
+        u = np.split(u if stochastic[i] else np.full_like(u, 0.5), [6], axis=-1)
+        (images, labels), y = parts[part], np.eye(10)
+        return reference.train_step(*state, images[rows], y[labels[rows]], u, slopes[i], rate, estimator)
 
-@pytest.mark.parametrize("name", COMPILED)
-def test_the_curves_are_the_compiled_engines(name):
-    """To a few samples that rounding flips, 101 steps long; slopes and modes where there are any."""
-    entry = ESTIMATORS[name]
-    common = dict(estimator=name, hidden=(15,), epochs=1, steps_per_epoch=101, seed=3)
-    specs = [Spec(learning_rate=0.1 if entry.slope else 0.003, eval_mode="deterministic", **common)]
-    if entry.slope:
-        specs.append(Spec(learning_rate=0.2, slope_rate=1.5, slope_in_training=True, **common))
-    if entry.deterministic:
-        specs.append(Spec(learning_rate=0.2, train_mode="deterministic", **common))
-    mine, theirs = both(specs)
-    np.testing.assert_allclose(mine, theirs, atol=0.02)
-    assert np.abs(mine - theirs).mean() < 0.004
+    order = np.int32(rng.integers(10, 20, (3, 7)))  # some images twice
+    noise, of_test = np.float32(rng.random((3, 7, 11))), np.float32(rng.random((521, 11)))
+    states = [reference.state(nets, i, name) for i in range(3)]
+    trained = nets.train(order, noise, 0, slopes, np.array(stochastic))
+    evaluated = nets.evaluate(of_test, slopes, np.array(stochastic))
+    for i, rate in enumerate(rates):
+        total = 0.0
+        for rows, u in zip(order, noise):
+            *states[i], right = step(i, states[i], "validation", rows, u, rate, name)
+            total += right.mean()
+        close = functools.partial(np.testing.assert_allclose, atol=3e-7)
+        tf.nest.map_structure(close, reference.state(nets, i, name), tuple(states[i]))
+        sampled = "sigmoid-adjusted" if name == "concrete" else name
+        *_, right = step(i, states[i], "test", slice(None), of_test, 0.0, sampled)
+        assert (trained[i], evaluated[i]) == pytest.approx((total, right.mean()))
+    assert list(nets.diverged) == [-1, -1, -1]
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -95,7 +116,7 @@ def test_the_engines_final_accuracies_are_judged(monkeypatch):
     ):
         other = measures.assign(final=measures.final + shift + noise)
         answers = iter([measures, other])
-        monkeypatch.setattr(experiments, "measures", lambda rows: next(answers))
+        monkeypatch.setattr(experiments, "measures", lambda rows, answers=answers: next(answers))
         monkeypatch.setattr(agreement.record, "read", lambda path: [])
         table = agreement.finals()
         assert set(table.verdict) == expected
@@ -103,25 +124,34 @@ def test_the_engines_final_accuracies_are_judged(monkeypatch):
         np.testing.assert_allclose(table.effect, shift, atol=0.02)
 
 
-def test_a_loss_that_is_not_finite_is_seen_at_its_step():
+def test_a_net_that_diverges_is_marked_and_the_others_go_on():
     """The post's loss breaks at that rate, at the same step in both engines; a NaN predicts class 0."""
     common = dict(estimator="pass-through", hidden=(15,), epochs=1, steps_per_epoch=101)
     specs = [Spec(learning_rate=rate, **common) for rate in (1000.0, 0.01)]
-    mine, theirs = both(specs)
-    [broken, healthy] = train(specs, DIGITS.parts, DIGITS.classes)
-    assert broken.diverged >= 0 and healthy.diverged == -1
-    zeros = (DIGITS.parts["validation"][1] == 0).mean()
-    assert mine[0, -1] == theirs[0, -1] == pytest.approx(zeros)
-    [stable] = train([Spec(learning_rate=1000.0, stable_loss=True, **common)], DIGITS.parts, DIGITS.classes)
-    assert stable.diverged == -1
+    specs.append(Spec(learning_rate=1000.0, stable_loss=True, **common))
+    zeros, steps = (DIGITS.parts["validation"][1] == 0).mean(), []
+    for engine in ENGINES:
+        finals = runs.final_accuracies(runs.run(specs, DIGITS, Settings(record=None), engine))
+        steps.append(list(finals.diverged_step))
+        assert finals.final[0] == pytest.approx(zeros) and finals.final[1] > 2 * zeros
+    assert steps[0] == steps[1] and steps[0][0] >= 0 and steps[0][1:] == [-1, -1]
 
 
-def test_a_net_does_not_depend_on_its_neighbours():
-    common = dict(estimator="sigmoid-adjusted", hidden=(15, 10), epochs=1, steps_per_epoch=101)
-    specs = [Spec(learning_rate=0.1 * i, **common) for i in range(1, 5)]
-    [alone] = train(specs[2:3], DIGITS.parts, DIGITS.classes)
-    among = train(specs, DIGITS.parts, DIGITS.classes)[2]
-    np.testing.assert_allclose([p[3] for p in among.points], [p[3] for p in alone.points], atol=0.01)
+@pytest.mark.parametrize("name, hidden", [*((name, (7, 5)) for name in COMPILED), ("sigmoid", (TILE // 3,))])
+def test_a_compiled_net_does_not_depend_on_its_neighbours(name, hidden):
+    """To the last bit, at any place, and across the end of a tile of the wide products."""
+    rng, weights = np.random.default_rng(0), set()
+    order = np.int32(rng.integers(0, 1000, (20, 50)))
+    noise = np.float32(rng.random((20, 50, sum(hidden))))
+    for place, count in ((0, 1), (0, 5), (1, 3), (2, 3), (3, 4), (3, 6)):
+        rates = 0.01 * np.arange(1, count + 1)
+        rates[place] = 0.1
+        specs = [Spec(estimator=name, learning_rate=rate, hidden=hidden) for rate in rates]
+        nets = Nets(specs, DIGITS)
+        nets.train(order, noise, 0, np.ones(count, np.float32), np.ones(count, bool))
+        layers = kernels.net(nets.nets, place)
+        weights.add(b"".join(array.tobytes() for pair in layers for array in pair))
+    assert len(weights) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import json
 import math
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import filelock
@@ -79,23 +81,20 @@ def run_command(arguments):
     return status, out.getvalue(), err.getvalue()
 
 
-def assert_refused(arguments):
+def assert_refused(arguments, says=""):
     status, out, err = run_command(arguments)
     assert status == 2 and out == "", (status, out, err)
     assert err.startswith("bsn: ") and err.endswith("\n") and len(err.splitlines()) == 1, err
-    assert len(err) < 3000 and "Traceback" not in err
+    assert len(err) < 3000 and "Traceback" not in err and says in err
 
 
 # --- values of parameters
 
 WILD = [
-    None, -1, 0.5j, 10**400, -(10**400), math.nan, math.inf, -math.inf, "", "\0", "x" * 5000, b"x", [], (),
-    {}, set(),
+    None, -1, 0.5j, 10**400, -(10**400), math.nan, math.inf, -math.inf, "", "\0", "x" * 5000, b"x", [], {},
     [[]], [None], [math.nan], [1, [2]], ["\0"], [1] * 5000, list(range(5000)), {"a": 1}, {1}, object(), print,
-    datetime.date(2020, 1, 1), [datetime.date(2020, 1, 1)], fractions.Fraction(-1, 3), np.array([1.0, 2.0]),
-    np.nan,
-    np.datetime64("2020-01-01"), slice(3), "../../etc/passwd\n" * 300, [True, False], [1j], range(3),
-    Ellipsis,
+    datetime.date(2020, 1, 1), fractions.Fraction(-1, 3), np.array([1.0, 2.0]), np.datetime64("2020-01-01"),
+    slice(3), "../../etc/passwd\n" * 300, [True, False], [1j], range(3), Ellipsis,
 ]  # fmt: skip
 
 
@@ -108,10 +107,6 @@ def test_wild_values_are_refused_by_every_rule(name):
         assert message.isprintable() and len(message) < 2000 and "expected " in message
 
 
-def test_every_parameter_of_every_chapter_has_a_rule():
-    assert set(CHAPTER_OF) <= set(RULES)
-
-
 @pytest.mark.parametrize("name, text, value", [("seeds", "[0, 1]", [0, 1]), ("targets", "[0.1]", [0.1])])
 def test_a_list_is_read_from_its_json_text(name, text, value):
     """Papermill's -p hands it on as text."""
@@ -122,12 +117,10 @@ def test_a_list_is_read_from_its_json_text(name, text, value):
 
 
 YAML = [
-    "", "null", "~", ".nan", ".inf", "[.inf]", "-.inf", "-1", "[-1]", "0x" + "f" * 5000, "9" * 5000, "9" *
-    50, "[[1]]",
-    "[1, [2]]", "{a: 1}", "2020-01-01", "2020-99-99", "12:99:99x: 1", "!!binary aGk=", "!!set {a}", "&a [*a]",
+    "", "null", ".nan", ".inf", "[.inf]", "-1", "[-1]", "0x" + "f" * 5000, "9" * 5000, "[1, [2]]", "{a: 1}",
+    "2020-01-01", "2020-99-99", "12:99:99x: 1", "!!binary aGk=", "!!set {a}", "&a [*a]", "*nowhere", "<<: 1",
     "!!python/object/apply:os.system [touch broken]", "!!python/name:os.system", "[" * 500, "'", "%", "@x",
-    "a: b: c",
-    "[1,", "- - - 1", "? 1", "=", "\ud800", "\x00", "[true, 1]", "*nowhere", "[0.5, a]", "<<: 1",
+    "a: b: c", "[1,", "- - - 1", "? 1", "=", "\ud800", "\x00", "[true, 1]", "[0.5, a]",
     "[&a [1, 1], &b [*a, *a], &c [*b, *b], &d [*c, *c], [*d, *d]]",
 ]  # fmt: skip
 
@@ -142,31 +135,62 @@ def test_bad_values_on_the_command_line(name, read_once):
 # --- command lines
 
 MISTAKES = [
-    [""], ["\n"], ["build\n"], ["--profile", "smoke"], ["--"], ["build", "build"], ["build", "--profile", ""],
-    ["build", "--profile", "x\ny"], ["build", "--profile", "quick", "full"], ["build", "--fresh=1"],
-    ["build", "--chapter"], ["build", "--chapter", ""], ["build", "--chapter", "experiment_0.ipynb"],
-    ["build", "--chapter", "../book/experiment_0"], ["build", "--chapter", "references"],
-    ["build", "--chapter", "experiment_0", "nothing"], ["build", "--chapter", "\udcff"],
+    [""], ["\n"], ["--"], ["build", "build"], ["build", "--profile", "x\ny"], ["build", "--chapter", ""],
+    ["build", "--chapter", "../book/experiment_0"], ["build", "--chapter", "\udcff"],
     ["build", "--chapter", "x" * 100_000], ["build", "-p", "", ""], ["build", "-p", "epochs\n", "1"],
     ["build", "-p", "x" * 10_000, "1"], ["build", "--chapter", "scorecard", "-p", "epochs", "1"],
     ["build", "-p", "epochs", "1", "-p", "epochs", "0"], ["build", "--dataset", ""],
-    ["build", "--dataset", "MNIST"], ["build", "--dataset", "/"], ["build", "--dataset", "."],
     ["build", "--dataset", "no\nwhere\x1b[31m"], ["build", "--dataset", "x" * 100_000],
     ["build", "--dataset", "\udcff.npz"], ["build", "--dataset", "/dev/zero"],
     ["build", "--dataset", "book/record/vae.parquet"], ["build", "--dataset", "https://example.org/x.npz"],
-    ["build", "--mnist-dir", ""], ["build", "--mnist-dir", "x" * 5000], ["bench", "--rounds", "0"],
-    ["bench", "--rounds", "1.5"], ["bench", "--rounds", "9" * 5000], ["bench", "--rounds", "9" * 50],
-    ["bench", "--rounds", "nan"], ["bench", "--steps", "100"], ["bench", "--json=1"],
-    ["bench", "--dataset", "x\0"], ["bench", "digits"], ["record", "--csv", "--adopt"],
-    ["record", "--confirm"], ["record", "csv"], ["diff"], ["diff", "nowhere", "nowhere"],
-    ["diff", "", ""], ["diff", "x" * 5000, "."], ["diff", "README.md", "README.md"], ["diff", "\0", "."],
-    ["diff", "\udcff", "."], ["diff", "a\nb", "."], ["diff", "a", "b", "c"],
+    ["build", "--mnist-dir", ""], ["build", "--mnist-dir", "x" * 5000], ["bench", "--rounds", "9" * 5000],
+    ["bench", "--rounds", "9" * 50], ["bench", "--dataset", "x\0"], ["record", "--csv", "--adopt"],
+    ["record", "--confirm"], ["diff", "nowhere", "nowhere"], ["diff", "", ""], ["diff", "x" * 5000, "."],
+    ["diff", "README.md", "README.md"], ["diff", "\0", "."], ["diff", "\udcff", "."], ["diff", "a\nb", "."],
 ]  # fmt: skip
+
+
+NAMED = [  # in the message
+    ("", "COMMAND"),
+    ("bild", "bild"),
+    ("build --profile slow", "slow"),
+    ("build --fast", "--fast"),
+    ("build --chapter experiment_9", "no chapter 'experiment_9'; expected introduction"),
+    ("build -p epochs", "-p"),
+    (
+        "build --chapter experiment_2 -p epoch 2",
+        "parameter 'epoch' for -p; expected engine, epochs, hidden",
+    ),
+    ("build --chapter experiment_2 -p epochs 0", "epochs is 0; expected a whole number from 1 to 1000"),
+    ("build --chapter experiment_2 -p epochs [2", "not YAML; expected a whole number"),
+    ("build --chapter experiment_2 -p seeds []", "seeds is []"),
+    ("build --chapter experiment_2 -p learning_rates [-0.1]", "learning_rates is [-0.1]"),
+    ("build --chapter experiment_2 -p learning_rates ~", "learning_rates is None"),
+    ("build --chapter experiment_1 -p hidden [0]", "hidden is [0]; expected a list of 1 to 8 values"),
+    ("build -p dataset mnist", "use --dataset"),
+    ("build --dataset nowhere.npz", "no file nowhere.npz"),
+    ("build --mnist-dir /nonexistent", "/nonexistent"),
+    ("bench --rounds 0", "--rounds is 0; expected a whole number from 1"),
+    ("bench --steps 250", "--steps is 250; expected a multiple of 100 from 200"),
+    ("bench --steps many", "invalid int value"),
+    ("bench --mnist-dir /nonexistent --dataset mnist", "/nonexistent"),
+    ("diff book book", "book has no executed/*.ipynb; expected the folder of a build"),
+]
 
 
 def test_command_lines_that_are_wrong(read_once):
     for arguments in MISTAKES:
         assert_refused(arguments)
+    for line, says in NAMED:
+        assert_refused(line.split(), says)
+
+
+def test_help_imports_nothing_heavy():
+    """TensorFlow, Numba, pandas or papermill alone would take longer than a reader waits."""
+    code = "import sys\nfrom bookkit.publish import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print({'tensorflow', 'numba', 'pandas', 'papermill', 'dask', 'sphinx'} & {*sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "build" in ran.stdout and ran.stdout.endswith("\nset()\n") and not ran.stderr
 
 
 WORDS = (
@@ -189,8 +213,10 @@ def test_a_number_of_threads_that_is_none(value, monkeypatch):
 
 
 def test_what_is_right_passes(tmp_path):
-    """So that the tests above can fail: these command lines would start something."""
+    """So that the tests here can fail: these command lines would start something."""
+    np.savez(tmp_path / "mine.npz", **arrays())
     for arguments in (
+        ["build", "--profile", "smoke", "--dataset", str(tmp_path / "mine.npz")],
         ["build", "--profile", "smoke"],
         "build --profile smoke --chapter experiment_0 -p seeds".split() + ["[1, 2]", "-p", "epochs", "3"],
         ["build", "--dataset", "digits", "--fresh"],
@@ -220,21 +246,12 @@ def archives(path, trap):
         np.savez(path, **arrays())
         path.write_bytes(path.read_bytes()[:-200])
 
-    def flipped():
-        np.savez(path, **arrays())
-        content = bytearray(path.read_bytes())
-        content[300] ^= 255
-        path.write_bytes(content)
-
     def huge():
         with zipfile.ZipFile(path, "w") as archive:
-            header = (
-                b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 10), }".ljust(117)
-                + b"\n"
-            )
-            content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
             for name in arrays():
-                archive.writestr(f"{name}.npy", content)
+                with archive.open(f"{name}.npy", "w") as file:
+                    header = {"descr": "<f4", "fortran_order": False, "shape": (10**13, 10)}
+                    np.lib.format.write_array_header_1_0(file, header)
 
     def armed():
         np.savez(path, **arrays(test_labels=np.array([Armed(trap)] * 60, object)))
@@ -245,22 +262,16 @@ def archives(path, trap):
         "pickle": lambda: path.write_bytes(pickle.dumps(Armed(trap))),
         "an object array": armed,
         "cut short": cut,
-        "damaged": flipped,
         "no arrays": lambda: np.savez(path, one=np.zeros(3)),
         "one array": lambda: np.save(path.open("wb"), np.zeros(3)),
-        "empty archive": lambda: zipfile.ZipFile(path, "w").close(),
         "huge": huge,
         "a folder": path.mkdir,
         "a pipe": lambda: os.mkfifo(path),
         "texts": saved(train_images=np.full((60, 4), "a")),
-        "dates": saved(train_labels=np.full(60, np.datetime64("2020-01-01"))),
-        "complex": saved(train_labels=np.full(60, 1j)),
         "complex images": saved(train_images=np.zeros((60, 4, 4), complex)),
         "images beyond a float": saved(train_images=np.full((60, 4, 4), 1e300)),
         "no examples": saved(train_images=np.zeros((0, 4)), train_labels=np.zeros(0, int)),
-        "no pixels": saved(**{f"{part}_images": np.zeros((60, 0)) for part in data.PARTS}),
         "a number": saved(train_images=np.float32(1)),
-        "too few labels": saved(train_labels=np.zeros(3, int)),
         "labels in two axes": saved(train_labels=np.zeros((60, 2), int)),
         "a huge label": saved(train_labels=np.full(60, 2**31 - 1)),
         "a label beyond 32 bits": saved(train_labels=np.full(60, 2**40)),
@@ -270,7 +281,6 @@ def archives(path, trap):
         "bright": saved(train_images=np.full((60, 4), 255.0)),
         "dark": saved(train_images=np.full((60, 4), -0.1)),
         "not a number": saved(train_images=np.full((60, 4), np.nan)),
-        "infinite": saved(test_images=np.full((60, 4), np.inf)),
         "another size": saved(test_images=np.zeros((60, 5))),
     }
 
@@ -283,12 +293,6 @@ def test_a_malformed_data_set(how, tmp_path, recwarn):
     assert not trap.exists()
     # a warning would be a line of its own; of an unclosed file Python says nothing by default
     assert not [one for one in recwarn if one.category is not ResourceWarning]
-
-
-def test_a_well_formed_data_set_passes(tmp_path):
-    np.savez(tmp_path / "mine.npz", **arrays())
-    with pytest.raises(Accepted):
-        run_command(["build", "--profile", "smoke", "--dataset", str(tmp_path / "mine.npz")])
 
 
 def notebooks(path, trap):
@@ -308,7 +312,6 @@ def notebooks(path, trap):
         "pickle": lambda: path.write_bytes(pickle.dumps(Armed(trap))),
         "bytes": lambda: path.write_bytes(bytes(range(256))),
         "a list": lambda: path.write_text("[]"),
-        "a number": lambda: path.write_text("1"),
         "null": lambda: path.write_text("null"),
         "deep": lambda: path.write_text("[" * 100_000),
         "no cells": lambda: path.write_text('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}'),
@@ -331,6 +334,9 @@ def test_a_malformed_notebook(how, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(executed, "EXECUTED", folder)
     monkeypatch.setattr(executed, "BUILD", tmp_path)
     assert executed.read("one") is None and "is damaged, or was changed" in capsys.readouterr().err
+    monkeypatch.setattr(book, "chapters", lambda: {"one": folder / "one.ipynb"})
+    if " without " not in how:  # those are chapters, wrong in their outputs alone
+        assert_refused(["build", "--profile", "smoke"])
     assert not trap.exists()
 
 
@@ -345,15 +351,6 @@ def test_a_result_that_was_edited_or_is_no_text_is_not_used(tmp_path, monkeypatc
         assert executed.read("one") is None and "is damaged, or was changed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("how", ["empty", "text", "pickle", "bytes", "a list", "null", "deep", "a folder"])
-def test_a_malformed_chapter(how, tmp_path, monkeypatch):
-    path, trap = tmp_path / "experiment_0.ipynb", tmp_path / "trap"
-    notebooks(path, trap)[how]()
-    monkeypatch.setattr(book, "chapters", lambda: {"experiment_0": path})
-    assert_refused(["build", "--profile", "smoke"])
-    assert not trap.exists()
-
-
 @pytest.mark.parametrize("source", ["epochs = ", "epochs = print()", "epochs = open('x', 'w')", "\0"])
 def test_parameters_are_not_executed(source, tmp_path, monkeypatch):
     cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
@@ -364,17 +361,15 @@ def test_parameters_are_not_executed(source, tmp_path, monkeypatch):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[", "root: 1", "parts: []", "!!python/name:os.system", "\x00", "a: b: c"]
-)
-def test_a_malformed_table_of_contents(text, tmp_path, monkeypatch):
-    (tmp_path / "_toc.yml").write_text(text)
-    monkeypatch.setattr(book, "TOC", tmp_path / "_toc.yml")
-    assert_refused(["build", "--profile", "smoke"])
+TEXTS = ["", "[", "[]", "{}", "null", "1", "root: 1", "parts: []", "a: b: c", "\x00", "[" * 100_000]
+TEXTS += ['{"machine": {}}', "!!python/name:os.system"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "1", "[" * 100_000, '{"machine": {}}', "\x00"])
-def test_a_malformed_benchmark(text, tmp_path):
-    (tmp_path / "one.json").write_text(text)
-    assert_refused(["build", "--profile", "smoke", "-p", "benchmark", str(tmp_path / "one.json")])
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_malformed_benchmark_or_table_of_contents(text, tmp_path, monkeypatch):
+    path = tmp_path / "one"
+    path.write_text(text)
+    assert_refused(["build", "--profile", "smoke", "-p", "benchmark", str(path)])
     assert reports.read("benchmark.json")["contestants"]
+    monkeypatch.setattr(book, "TOC", path)
+    assert_refused(["build", "--profile", "smoke"])

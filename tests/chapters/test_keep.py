@@ -182,22 +182,17 @@ def test_a_site_that_cannot_be_built_leaves_the_last_one(built):
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "new" / "one"
+    """What a killed process left of it is removed, and what a living one writes is not."""
+    path, ended = tmp_path / "new" / "one", subprocess.Popen(["true"])
+    ended.wait()
     for content in (b"old", b"newer"):
         with files.replaced(path) as file:
             file.write(content)
         assert path.read_bytes() == content
+    (path.parent / f".one.{ended.pid}").write_text("half")
+    (path.parent / f".one.{os.getppid()}").write_text("in progress")
     with pytest.raises(KeyboardInterrupt), files.replaced(path) as file:
         file.write(b"half")
         raise KeyboardInterrupt
-    assert path.read_bytes() == b"newer" and list(path.parent.iterdir()) == [path]
-
-
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    (tmp_path / f".one.{ended.pid}").write_text("half")
-    (tmp_path / f".one.{os.getppid()}").write_text("in progress")
-    with files.replaced(tmp_path / "one") as file:
-        file.write(b"1")
-    assert {path.name for path in tmp_path.iterdir()} == {"one", f".one.{os.getppid()}"}
+    assert path.read_bytes() == b"newer"
+    assert {path.name for path in path.parent.iterdir()} == {"one", f".one.{os.getppid()}"}

@@ -8,8 +8,6 @@ import pytest
 from conftest import barriers
 from playwright.sync_api import expect
 
-from bookkit.publish import book
-
 
 @pytest.fixture
 def visit(open_page, playground):
@@ -176,14 +174,11 @@ def test_axe(visit, theme, width, hash):
     assert not barriers(page)
 
 
-def luminance(colour):
-    channels = np.array([int(value) / 255 for value in re.findall(r"\d+", colour)[:3]])
+def contrast(*colours):
+    """Return WCAG's contrast ratio of two colours."""
+    channels = np.array([re.findall(r"\d+", colour)[:3] for colour in colours], float) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
-def contrast(one, other):
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted(linear @ [0.2126, 0.7152, 0.0722])
     return (high + 0.05) / (low + 0.05)
 
 
@@ -207,11 +202,7 @@ def test_no_horizontal_scroll(visit, width):
         outside = """all => all.map(x => x.getBoundingClientRect())
             .filter(box => box.left < -1 || box.right > innerWidth + 1).length"""
         assert page.locator("#playground svg text:not(:empty)").evaluate_all(outside) == 0
-
-
-def test_figures_follow_the_width(visit):
-    page = visit()
-    page.set_viewport_size({"width": 390, "height": 900})
+    page.set_viewport_size({"width": 390, "height": 900})  # figures follow it
     page.wait_for_function("document.querySelector('.pg-handle').getBoundingClientRect().right < 391")
 
 
@@ -224,13 +215,6 @@ def test_reduced_motion(visit):
 def test_without_javascript_the_page_says_so(open_page, playground):
     page = open_page(playground, java_script_enabled=False)
     assert "needs JavaScript" in page.inner_text("#playground")
-
-
-# --------------------------------------------------------------------- site
-
-
-def test_the_page_is_no_chapter_to_run():
-    assert "playground" not in book.chapters()
 
 
 def test_the_built_page(smoke, visit):

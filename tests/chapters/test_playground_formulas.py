@@ -144,15 +144,7 @@ def test_mean_bias_and_variance(script, name):
         assert (found.bias == 0).all()
     else:
         assert (found.bias != 0).any()
-
-
-def test_closed_forms(script):
-    p = expit(STATES.s * STATES.a)
-    adjusted = moments(script, "sigmoid-adjusted", STATES)
-    np.testing.assert_allclose(adjusted.mean, 2 * STATES.s * p * (1 - p) * (p - STATES.t), atol=1e-12)
-    assert (moments(script, "variance-adjusted", STATES).variance == 0).all()  # one neuron
-    one, other = (moments(script, name, STATES).variance for name in ("arm", "disarm"))
-    assert (other <= one + 1e-12).all()
+    assert (found.variance == 0).all() == (name == "variance-adjusted")  # one neuron: the best baseline
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -178,19 +170,7 @@ def test_noise_and_summary(script):
     np.testing.assert_allclose(found.varianceError, values.var() * np.sqrt(2 / 1499), rtol=0.1)  # normal ones
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_sampled_numbers_agree_with_the_exact_ones(script, name):
-    state = {"a": 0.7, "s": 1.5, "t": 0.3, "tau": 0.6}
-    body = """const [name, x] = argument, values = P.noise(3, 20000).map(u => P.gradient(name, x, u));
-        return [P.summary(values), P.moments(name, x)]"""
-    drawn, exact = (types.SimpleNamespace(**part) for part in script(body, [name, state]))
-    assert abs(drawn.mean - exact.mean) <= 4 * drawn.meanError + 1e-12
-    assert abs(drawn.variance - exact.variance) <= 4 * drawn.varianceError + 1e-12
-
-
-def test_hash_round_trip(script):
-    state = {"e": "arm", "a": -1.5, "s": 2, "t": 0.3, "n": 500, "tau": 0.7, "seed": 9}
-    assert script("return P.fromHash(P.toHash(argument))", state) == state
+def test_a_wrong_hash(script):
     start = script("return P.fromHash('')")
     assert start["t"] == 0.45
     for wrong in ("#a=x&e=toString&n=", "#e=__proto__&s=NaN", "#nothing"):
