@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,31 +54,15 @@ class Curve(NamedTuple):
     diverged: int
 
 
-class Engine(Protocol):
-    """R nets of one shape and seed in training: what `train` asks of the code that computes.
-
-    Noise is uniform, [..., S] for the hidden units of all layers; slope and stochastic are [R].
-    """
-
-    @property
-    def diverged(self) -> np.ndarray:
-        """The step whose loss was first not finite, or -1, [R]."""
-
-    def train(
-        self, rows: np.ndarray, noise: np.ndarray, step: int, slope: np.ndarray, stochastic: np.ndarray
-    ) -> np.ndarray:
-        """Train on mini-batches of the examples `rows` [steps, B], the first of which is number `step`.
-
-        Returns:
-            The accuracies before each step, summed over the steps, [R].
-        """
-
-    def evaluate(self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray) -> np.ndarray:
-        """Return the accuracies, [R]."""
-
-
 class Nets:
-    """Nets trained by `bsn.training.train_step`, compiled by XLA; see `Engine`."""
+    """R nets of one shape and seed, trained by `bsn.training.train_step` and compiled by XLA.
+
+    Another engine of `train` has the same `diverged`, `train` and `evaluate`. Noise is uniform, [..., S] for
+    the hidden units of all layers; slope and stochastic are [R].
+
+    Attributes:
+        diverged: the step whose loss was first not finite, or -1, [R].
+    """
 
     def __init__(self, specs: Sequence[Spec], parts: Mapping[str, Part], classes: int) -> None:
         common, count = specs[0], len(specs)
@@ -98,6 +82,10 @@ class Nets:
     def train(
         self, rows: np.ndarray, noise: np.ndarray, step: int, slope: np.ndarray, stochastic: np.ndarray
     ) -> np.ndarray:
+        """Train on mini-batches of the examples `rows` [steps, B], the first of which is number `step`.
+
+        Returns the accuracies before each step, summed over the steps, [R].
+        """
         # always as long, so that it is one program
         padded = [np.zeros([LONGEST, *array.shape[1:]], array.dtype) for array in (rows, noise)]
         for whole, array in zip(padded, (rows, noise)):
@@ -118,6 +106,7 @@ class Nets:
         return [(whole, biases), *upper]
 
     def evaluate(self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray) -> np.ndarray:
+        """Return the accuracies, [R]."""
         right = self._count_right(self.layers, *self._evaluated, noise, slope, stochastic)
         return right.numpy() / len(noise)
 
@@ -209,7 +198,7 @@ def train(
     parts: Mapping[str, Part],
     classes: int = 10,
     advance: Callable[[int], object] = lambda steps: None,
-    engine: Callable[[list[Spec]], Engine] | None = None,
+    engine: Callable[[list[Spec]], Any] | None = None,
 ) -> list[Curve]:
     """Train a net for each spec; return their learning curves.
 
@@ -217,7 +206,7 @@ def train(
         parts: images [N, D] and labels [N] for each of `bsn.spec.PARTS` that a spec names.
         classes: C, how many labels there are.
         advance: called with each number of net-steps just done; what it raises ends the training.
-        engine: specs that train side by side -> their nets; `Nets` by default.
+        engine: specs that train side by side -> their nets, like `Nets`, the default.
 
     Raises:
         InputError: `specs` are not a list of specs.
@@ -243,7 +232,7 @@ def alike(specs: Sequence[Spec]) -> list[list[int]]:
 
 
 def _learning_curves(
-    specs: Sequence[Spec], nets: Engine, parts: Mapping[str, Part], advance: Callable[[int], object]
+    specs: Sequence[Spec], nets: Any, parts: Mapping[str, Part], advance: Callable[[int], object]
 ) -> list[Curve]:
     common, hidden = specs[0], sum(specs[0].hidden)
     trained, examples = len(parts[common.train_on][1]), len(parts[common.evaluate_on][1])

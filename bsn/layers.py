@@ -97,10 +97,9 @@ class BinaryStochastic(keras.layers.Layer):
     def call(self, logits: Tensor, training: bool | None = None, noise: Scalar | None = None) -> Tensor:
         if isinstance(logits, tf.RaggedTensor):
             return logits.with_flat_values(self.call(logits.flat_values, training, noise))
+        logits, entry = tf.cast(logits, self.compute_dtype), ESTIMATORS[self.estimator]
         # half precision has too few uniforms to get the rates right
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        logits = tf.cast(tf.cast(logits, self.compute_dtype), dtype)
-        entry = ESTIMATORS[self.estimator]
         if (self.train_mode if training else self.eval_mode) == "deterministic":
             noise = 0.5
         elif noise is None:
@@ -109,8 +108,7 @@ class BinaryStochastic(keras.layers.Layer):
                 shape = tf.concat([[1 + DRAWS], shape], axis=0)
             noise = keras.random.uniform(shape, dtype=dtype, seed=self.seed_generator)
         slope = self.train_slope if training else self.eval_slope
-        sampled = entry.function(logits, tf.cast(noise, dtype), tf.cast(slope, dtype))
-        return tf.cast(sampled, self.compute_dtype)
+        return entry.function(logits, tf.cast(noise, dtype), tf.cast(slope, dtype))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

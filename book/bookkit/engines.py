@@ -36,7 +36,7 @@ def train_together(
     if engine == "compiled":
         from bookkit.compiled.nets import Nets
 
-        def nets(group: list[Spec]) -> curves.Engine:
+        def nets(group: list[Spec]) -> Nets:
             return Nets(group, data)
 
     trained = curves.train(specs, data.parts, data.classes, advance, nets)

@@ -56,7 +56,7 @@ def how(estimator: str) -> tuple[bool, bool, int]:
 
 
 class Nets:
-    """See `bsn.curves.Engine`."""
+    """An engine of `bsn.curves.train`; see `bsn.curves.Nets`."""
 
     def __init__(self, specs: Sequence[Spec], data: Data) -> None:
         common = specs[0]
