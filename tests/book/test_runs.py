@@ -26,8 +26,8 @@ STEPS = 251  # per epoch: two records, and the steps after the last of them
 CLOSE = 1e-5  # samples and predictions within it of another outcome may differ between implementations
 
 
-def run(specs, engine="compiled", **options):
-    return runs.run(specs, DIGITS, Settings(record=None, threads=2), engine, **options)
+def run(specs, engine="compiled"):
+    return runs.run(specs, DIGITS, Settings(record=None, threads=2), engine)
 
 
 def short(**fields):
@@ -209,15 +209,16 @@ def test_a_net_does_not_depend_on_its_neighbours(estimator):
 def test_nets_are_shared_out_among_the_threads():
     rates = [0.1 * i for i in range(1, 7)]
     alike = [short(learning_rate=rate) for rate in rates]
-    assert side_by_side(alike, 1) == [[0, 1, 2, 3, 4, 5]]
-    assert side_by_side(alike, 2) == [[0, 1, 2], [3, 4, 5]]
-    mixed = [*alike[:4], short(hidden=(300,))]
-    assert side_by_side(mixed, 2) == [[4], [0, 1], [2, 3]]
-    many = side_by_side([short(learning_rate=0.01 * i) for i in range(1, 101)], 2)
-    assert max(map(len, many)) <= SIDE_BY_SIDE and sorted(sum(many, [])) == list(range(100))
+    assert side_by_side(alike, 1) == [alike]
+    assert side_by_side(alike, 2) == [alike[:3], alike[3:]]
+    wide = short(hidden=(300,))
+    assert side_by_side([*alike[:4], wide], 2) == [[wide], alike[:2], alike[2:4]]
+    many = [short(learning_rate=0.01 * i) for i in range(1, 101)]
+    groups = side_by_side(many, 2)
+    assert max(map(len, groups)) <= SIDE_BY_SIDE and {*sum(groups, [])} == {*many}
 
 
-def test_an_error_stops_every_thread():
+def test_an_error_stops_every_thread(monkeypatch):
     """As Ctrl-C does: what is raised while training comes out, and no thread trains on."""
 
     @contextlib.contextmanager
@@ -227,9 +228,10 @@ def test_an_error_stops_every_thread():
 
         yield advance
 
+    monkeypatch.setattr(runs, "training_progress", failing)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        run([short(seed=seed, epochs=1000) for seed in range(4)], progress=failing)
+        run([short(seed=seed, epochs=1000) for seed in range(4)])
     assert threading.active_count() == before
 
 

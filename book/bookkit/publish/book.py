@@ -71,7 +71,7 @@ def build(
     """
     import filelock
 
-    from bookkit import cluster, data
+    from bookkit import data
     from bookkit.publish import runner, site
 
     known = chapters()
@@ -90,6 +90,8 @@ def build(
         if "dataset" in given:
             given["dataset"] = dataset
     if settings.scheduler:
+        from bookkit import cluster
+
         cluster.announce(settings.scheduler)
     scratch = BUILD / "scratch"
     try:
