@@ -1,6 +1,7 @@
 """Reports of `bsn bench --json`: what each begins with, and reading them again."""
 
 import json
+import os
 import pathlib
 import platform
 import sys
@@ -54,14 +55,11 @@ def read(name: str, parameter: str = "benchmark") -> Report:
     """
     check(parameter, name)
     command, parts = REPORTS[parameter]
-    for path in (pathlib.Path(name), RECORDS / name):
-        try:
-            report = json.loads(path.read_text())
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            continue
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{parameter}: {path} cannot be read: {error}") from None
-        if not isinstance(report, dict) or not parts | HEADER <= set(report):
-            raise InputError(f"{parameter}: {path} is not what {command} writes")
-        return report
-    raise InputError(f"{parameter}: no file {name}; expected a path, or the name of a file of the book")
+    path = pathlib.Path(name) if os.path.exists(name) else RECORDS / name
+    try:
+        report = json.loads(path.read_text())
+        if not parts | HEADER <= set(report):
+            raise ValueError("other content")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{parameter}: {path} is not what {command} writes ({error})") from None
+    return report
