@@ -104,8 +104,9 @@ def table(report: Report) -> str:
     columns = {"rate": "net-steps/s", "accuracy": "accuracy", "memory": "MiB", "name": "contestant"}
     ranked = pd.DataFrame(report["contestants"]).sort_values("rate")[list(columns)].rename(columns=columns)
     lines = [ranked.to_string(index=False, float_format="{:,.4g}".format)]
-    for name, ratio in report["ratios"].items():
-        lines.append(f"a chapter's six nets: {ratio:.1f} times the {name}")
+    lines += [
+        f"a chapter's six nets: {ratio:.1f} times the {name}" for name, ratio in report["ratios"].items()
+    ]
     return "\n".join(lines)
 
 
