@@ -1,5 +1,6 @@
 """What trains nets: `bsn.curves`, the definition, or the compiled kernels, faster, where they serve."""
 
+import concurrent.futures
 import time
 from collections.abc import Callable, Sequence
 
@@ -8,19 +9,12 @@ from bookkit.data import Data
 from bsn.estimators import ESTIMATORS
 from bsn.spec import Spec
 
+Submit = Callable[[list[Spec], str], concurrent.futures.Future[list[record.Row]]]
+
 
 def of(spec: Spec, engine: str) -> str:
     """Return the engine that trains a spec where `engine` is asked for: compiled only if there is a rule."""
     return engine if ESTIMATORS[spec.estimator].rule else "tensorflow"
-
-
-def prepare(specs: Sequence[Spec], data: Data, engine: str) -> None:
-    """Do what the threads would otherwise do twice, or wait for each other to do."""
-    if any(of(spec, engine) == "compiled" for spec in specs):
-        from bookkit.compiled import nets
-
-        for part in {part for spec in specs for part in (spec.train_on, spec.evaluate_on)}:
-            nets.load_part(data, part)
 
 
 def train_together(
