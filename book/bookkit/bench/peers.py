@@ -1,4 +1,4 @@
-"""The same nets by `bookkit.runs.run`, and as a user would train them without it.
+"""The same nets by the engines of this book, and as a user would train them without them.
 
 Each peer is a function of the data that returns `train(steps)`, which trains on for that many mini-batches
 and returns the nets' validation accuracies at their end; they are taken every 100 steps, too. The nets are
@@ -10,12 +10,16 @@ time.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import threadpoolctl
 
+from bookkit import engines, runs
 from bookkit.data import Data
 from bookkit.settings import Settings
+from bsn import curves
 from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 
 HIDDEN = 100
@@ -34,14 +38,18 @@ def rates(count: int, **fields: Any) -> list[Spec]:
 
 
 def ours(data: Data, nets: list[Spec], engine: str) -> Train:
-    """Train by `bookkit.runs.run`, except that it starts again each time."""
-    from bookkit.runs import final_accuracies, run
-
-    settings = dataclasses.replace(Settings.from_environment(), record=None, scheduler=None)
+    """Train as `bookkit.runs.run` does: nets side by side, one group per thread."""
+    threads = Settings.from_environment().threads
+    groups = [(specs, engines.nets_of(specs, data, engine)) for specs in runs.side_by_side(nets, threads)]
 
     def train(steps: int) -> list[float]:
-        specs = [dataclasses.replace(net, steps_per_epoch=steps) for net in nets]
-        return list(final_accuracies(run(specs, data, settings, engine)).final)
+        def of_group(specs: list[Spec], trained: Any) -> list[float]:
+            longer = [dataclasses.replace(spec, steps_per_epoch=steps) for spec in specs]
+            curves_of = curves.train(longer, data.parts, data.classes, engine=lambda _: trained)
+            return [curve.points[-1][3] for curve in curves_of]
+
+        with threadpoolctl.threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+            return [accuracy for part in pool.map(of_group, *zip(*groups)) for accuracy in part]
 
     return train
 
