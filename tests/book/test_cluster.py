@@ -72,8 +72,8 @@ def kill_once_recorded(monkeypatch, server):
     """Kill a server when the first nets are recorded."""
     add = record.add
 
-    def add_and_kill(folder, row):
-        add(folder, row)
+    def add_and_kill(*arguments):
+        add(*arguments)
         monkeypatch.setattr(record, "add", add)
         server.process.kill()
 
