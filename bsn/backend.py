@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,17 +28,22 @@ Tensor: TypeAlias = "tf.Tensor"
 Scalar: TypeAlias = "tf.Tensor | float"
 Loss: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"  # samples [..., H] to losses [...]
 
+LOADING = threading.RLock()
 START_UP = re.compile(rb"WARNING: All log messages before absl|[IW]\d{4} |E\d{4} .*Unable to register cu")
 NEEDED = "tensorflow, which the layers of bsn need: set KERAS_BACKEND=tensorflow before Keras is imported"
 
 
 def load_tensorflow() -> None:
     """Import TensorFlow without its start-up noise, if it is not imported yet."""
-    if "tensorflow" in sys.modules:
+    log_level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" in sys.modules or log_level != "3":  # log lines are wanted
+        importlib.import_module("tensorflow")  # waits, if another thread is importing it
         return
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":  # log lines are wanted
-        importlib.import_module("tensorflow")
-        return
+    with LOADING:
+        _import_silently()
+
+
+def _import_silently() -> None:
     stderr, succeeded = os.dup(2), False
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 2)

@@ -143,8 +143,14 @@ def programs(estimator: str, stable_loss: bool) -> tuple[Function, Function]:
         def unit(a: Tensor, u: Tensor) -> Tensor:
             return (sigmoid if estimator == "sigmoid" else sample)(a, u, slope[:, None, None])
 
-        def count(x: Tensor, y: Tensor, u: Tensor) -> Tensor:
-            return count_right(forward(layers, x, per_layer(layers, u, stochastic), unit), y)
+        (weights, biases), *upper = layers
+        nets, inputs, units = weights.shape
+        wide = tf.reshape(tf.transpose(weights, [1, 0, 2]), [inputs, -1])  # one product with the images
+
+        def count(x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
+            first, *others = per_layer(layers, noise, stochastic)
+            a = tf.transpose(tf.reshape(x @ wide, [-1, nets, units]), [1, 0, 2]) + biases
+            return count_right(forward(upper, unit(a, first), others, unit), y)
 
         # some at a time, so that what is read again stays in the processor's cache
         arrays, examples = (images, labels, noise), images.shape[0]

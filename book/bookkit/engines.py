@@ -1,12 +1,17 @@
 """What trains nets: `bsn.curves`, the definition, or the compiled kernels, faster, where they serve."""
 
+import concurrent.futures
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from bookkit import record
 from bookkit.data import Data
+from bsn import curves
 from bsn.estimators import ESTIMATORS
 from bsn.spec import Spec
+
+Submit = Callable[[list[Spec], str], concurrent.futures.Future[list[record.Row]]]
 
 
 def of(spec: Spec, engine: str) -> str:
@@ -14,13 +19,13 @@ def of(spec: Spec, engine: str) -> str:
     return engine if ESTIMATORS[spec.estimator].rule else "tensorflow"
 
 
-def prepare(specs: Sequence[Spec], data: Data, engine: str) -> None:
-    """Do what the threads would otherwise do twice, or wait for each other to do."""
-    if any(of(spec, engine) == "compiled" for spec in specs):
-        from bookkit.compiled import nets
+def nets_of(specs: Sequence[Spec], data: Data, engine: str) -> Any:
+    """Return nets of one shape and seed before their training; see `bsn.curves.Nets`."""
+    if engine == "compiled":
+        from bookkit.compiled import nets  # Numba only where it is needed
 
-        for part in {part for spec in specs for part in (spec.train_on, spec.evaluate_on)}:
-            nets.load_part(data, part)
+        return nets.Nets(specs, data)
+    return curves.Nets(specs, data.parts, data.classes)
 
 
 def train_together(
@@ -30,15 +35,9 @@ def train_together(
 
     `advance` is called with each number of net-steps just done; what it raises ends the training.
     """
-    from bsn import curves
-
-    started, nets = time.perf_counter(), None
-    if engine == "compiled":
-        from bookkit.compiled.nets import Nets
-
-        def nets(group: list[Spec]) -> Nets:
-            return Nets(group, data)
-
-    trained = curves.train(specs, data.parts, data.classes, advance, nets)
+    started = time.perf_counter()
+    trained = curves.train(
+        specs, data.parts, data.classes, advance, lambda group: nets_of(group, data, engine)
+    )
     seconds = (time.perf_counter() - started) / len(specs)
     return [record.row(spec, data, engine, curve, seconds) for spec, curve in zip(specs, trained)]

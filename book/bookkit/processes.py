@@ -5,9 +5,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import psutil
 
@@ -27,12 +26,6 @@ def pool(workers: int, environment: Mapping[str, str]) -> Iterator[concurrent.fu
         raise
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def run(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, with more environment variables; its output is captured."""
-    with pool(1, environment) as executor:
-        return executor.submit(subprocess.run, arguments, capture_output=True, text=True).result()
 
 
 def _prepare(environment: dict[str, str]) -> None:

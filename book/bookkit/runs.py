@@ -4,13 +4,12 @@ import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 
 import numpy as np
 import pandas as pd
 import threadpoolctl
 
-from bookkit import cluster, engines, record
+from bookkit import engines, record
 from bookkit.data import Data
 from bookkit.progress import training_progress
 from bookkit.settings import Settings
@@ -20,16 +19,8 @@ from bsn.spec import Spec
 
 SIDE_BY_SIDE = 16  # nets; more are no faster, and fewer could not keep every core busy
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 
-
-def run(
-    specs: Sequence[Spec],
-    data: Data,
-    settings: Settings,
-    engine: str = "tensorflow",
-    progress: Progress = training_progress,
-) -> pd.DataFrame:
+def run(specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "tensorflow") -> pd.DataFrame:
     """Train the nets that this build's record lacks, and return the learning curves of all.
 
     Nets that agree in all but learning rate, slopes and modes, and share a seed, see the same
@@ -40,7 +31,6 @@ def run(
         specs: without repeats.
         settings: the record's folder, and where to train: on threads here, or on a scheduler's workers.
         engine: "tensorflow", or "compiled" for those that it serves; see `bookkit.engines`.
-        progress: called with the total number of steps; see `bookkit.progress`.
 
     Returns:
         A tidy DataFrame: `net` (position in `specs`), every field of the spec, `engine`, `dataset`,
@@ -59,10 +49,7 @@ def run(
         raise InputError("run: the same spec twice; expected different ones")
     keys = {spec: record.key(spec, data.checksum, engines.of(spec, engine)) for spec in specs}
     rows, trained = record.completed(
-        keys,
-        settings.record,
-        settings.fresh,
-        lambda lacking: train(lacking, data, settings, engine, progress),
+        keys, settings.record, settings.fresh, lambda lacking: train(lacking, data, settings, engine)
     )
     curves = record.curves(rows)
     curves.attrs["trained"] = trained
@@ -70,36 +57,29 @@ def run(
 
 
 def train(
-    specs: Sequence[Spec],
-    data: Data,
-    settings: Settings,
-    engine: str = "tensorflow",
-    progress: Progress = training_progress,
+    specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "tensorflow"
 ) -> Iterator[record.Row]:
-    """Train nets, whatever the record has; yield a `bookkit.record.row` per net, as it is done.
-
-    Raises:
-        InputError: a cluster that does not answer or is lost.
-    """
-    with contextlib.ExitStack() as stack:
-        advance = stack.enter_context(progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)))
+    """Train nets, whatever the record has; yield a `bookkit.record.row` per net, as it is done."""
+    with training_progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)) as advance:
         if settings.scheduler:
-            submit, threads = stack.enter_context(cluster.submitter(settings.scheduler, data))
+            from bookkit import cluster
+
+            pool = cluster.submitter(settings.scheduler, data)
         else:
-            engines.prepare(specs, data, engine)
-            submit, threads = stack.enter_context(_threads(settings.threads, data, advance)), settings.threads
-        groups = side_by_side(specs, threads)
-        tasks = [submit([specs[net] for net in nets], engines.of(specs[nets[0]], engine)) for nets in groups]
-        for task in concurrent.futures.as_completed(tasks):
-            rows = task.result()
-            if settings.scheduler:
-                advance(sum(row["epochs"] * row["steps_per_epoch"] for row in rows))
-            yield from rows
+            pool = _threads(settings.threads, data, advance)
+        with pool as (submit, threads):
+            groups = side_by_side(specs, threads)
+            tasks = [submit(group, engines.of(group[0], engine)) for group in groups]
+            for task in concurrent.futures.as_completed(tasks):
+                rows = task.result()
+                if settings.scheduler:
+                    advance(sum(row["epochs"] * row["steps_per_epoch"] for row in rows))
+                yield from rows
 
 
 @contextlib.contextmanager
-def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[cluster.Submit]:
-    """Yield a function that submits a batch of nets to threads of this machine."""
+def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[tuple[engines.Submit, int]]:
+    """Yield a function that submits a batch of nets to threads of this machine, and their number."""
     stopped, lock = threading.Event(), threading.Lock()
 
     def advance(steps: int) -> None:
@@ -110,22 +90,25 @@ def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[
 
     with threadpoolctl.threadpool_limits(1, "blas"), concurrent.futures.ThreadPoolExecutor(count) as pool:
         try:
-            yield lambda batch, engine: pool.submit(engines.train_together, batch, data, engine, advance)
+            yield (
+                lambda batch, engine: pool.submit(engines.train_together, batch, data, engine, advance),
+                count,
+            )
         except BaseException:  # Ctrl-C too: the threads notice at their next record
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def side_by_side(specs: Sequence[Spec], threads: int) -> list[list[int]]:
-    """Return positions of the specs trained together by one thread, the longest work first."""
+def side_by_side(specs: Sequence[Spec], threads: int) -> list[list[Spec]]:
+    """Return groups of specs, each trained together by one thread, the longest work first."""
     largest = min(SIDE_BY_SIDE, -(-len(specs) // threads))
     groups = [
-        [int(net) for net in part]
+        [specs[net] for net in part]
         for nets in alike(specs)
         for part in np.array_split(nets, -(-len(nets) // largest))
     ]
-    return sorted(groups, key=lambda nets: -len(nets) * specs[nets[0]].epochs * sum(specs[nets[0]].hidden))
+    return sorted(groups, key=lambda group: -len(group) * group[0].epochs * sum(group[0].hidden))
 
 
 def final_accuracies(curves: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,11 @@ from bsn.estimators.sampling import sample
 __all__ = ["arm", "disarm"]
 
 
+def pair(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Return b = 1[u < p] and b~ = 1[1 - u <= p]; the equality makes b~ right at p = 1, even for u = 0."""
+    return sample(logits, noise), 1 - sample(-logits, noise)
+
+
 @register("ARM", "unbiased", "Yin, Zhou 2019, arXiv:1807.11143", evaluations=2)
 def arm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     """Weigh the difference of the pair's losses by the noise: augment, REINFORCE, merge.
@@ -21,7 +26,7 @@ def arm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     >>> arm(lambda b: b[..., 0], tf.zeros([1, 1]), tf.constant([[0.25]])).numpy().tolist()
     [[0.25]]
     """
-    b, mirrored = sample(logits, noise), sample(logits, 1 - noise)
+    b, mirrored = pair(logits, noise)
     return (f(mirrored) - f(b))[..., None] * (noise - 0.5)
 
 
@@ -37,5 +42,5 @@ def disarm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
 
     See also, for U2G: Yin et al. 2020, arXiv:2006.06448.
     """
-    b, mirrored = sample(logits, noise), sample(logits, 1 - noise)
+    b, mirrored = pair(logits, noise)
     return (f(b) - f(mirrored))[..., None] * (b - mirrored) * tf.sigmoid(tf.abs(logits)) / 2

@@ -158,13 +158,16 @@ def first_state(entry: Estimator, logits: Tensor) -> Any:
 
 
 def _check_shapes(what: str, value: Any, like: Any) -> None:
-    """Raise an `InputError` if a tensor, or a tuple of them, has other shapes than another."""
-    values, expected = tf.nest.flatten(value), tf.nest.flatten(like)
+    """Raise an `InputError` if a tensor, or a tuple of them, does not broadcast to the shapes of another."""
+    values, expected = tf.nest.flatten(value), [x.shape for x in tf.nest.flatten(like)]
     shapes = [tf.TensorShape(np.shape(x)) for x in values]
-    if len(values) != len(expected) or not all(
-        a.is_compatible_with(b.shape) for a, b in zip(shapes, expected)
-    ):
-        raise refusal(f"{what}: the shape", [list(x) for x in shapes], f"{[list(x.shape) for x in expected]}")
+    try:
+        broadcast = [tf.broadcast_static_shape(*pair) for pair in zip(shapes, expected, strict=True)]
+        fits = all(a.is_compatible_with(b) for a, b in zip(broadcast, expected))
+    except ValueError:
+        fits = False
+    if not fits:
+        raise refusal(f"{what}: the shape", [list(x) for x in shapes], f"{[list(x) for x in expected]}")
 
 
 def checked_losses(what: str, f: Callable[..., Any], narrow: Any) -> Callable[[Tensor], Tensor]:

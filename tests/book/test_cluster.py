@@ -1,89 +1,43 @@
 """Training on a real Dask cluster: a scheduler and workers of one thread each, on loopback."""
 
 import contextlib
-import dataclasses
-import json
 import os
 import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
+import dask
 import distributed
 import numpy as np
 import pytest
 from conftest import run_bsn
+from distributed.deploy.subprocess import SubprocessCluster
 
 from bookkit import cluster, data, record, runs
-from bookkit.progress import training_progress
 from bookkit.settings import Settings
 from bsn import InputError, Spec
 from bsn.estimators import ESTIMATORS as ENTRIES
 
 pytestmark = pytest.mark.slow
 DIGITS = data.load("digits")
-HERE = Settings(record=None, threads=2)
 ESTIMATORS = [name for name, entry in ENTRIES.items() if entry.rule]
 
 
-class Cluster:
-    """A scheduler, and the workers added to it, each a process that has neither MNIST nor a record."""
-
-    def __init__(self, folder, **environment):
-        self.folder, self.processes = folder, []
-        self.environment = {**os.environ, **environment}
-        for name in ("BSN_MNIST_DIR", "BSN_RECORD"):
-            self.environment.pop(name, None)
-        file = folder / "scheduler.json"
-        self._start(
-            "scheduler", "--host", "127.0.0.1", "--port", 0, "--scheduler-file", file, "--idle-timeout", 600
-        )
-        while not file.exists() or not file.read_text():
-            assert self.processes[0].poll() is None
-            time.sleep(0.05)
-        self.address = json.loads(file.read_text())["address"]
-        self.settings = Settings(record=None, scheduler=self.address)
-
-    def add_worker(self, **environment):
-        self._start("worker", self.address, "--no-nanny", "--nthreads", 1, **environment)
-
-    def _start(self, *arguments, **environment):
-        command = [sys.executable, "-m", "dask", *map(str, arguments), "--no-dashboard"]
-        with open(self.folder / f"{len(self.processes)}.log", "w") as log:
-            self.processes.append(
-                subprocess.Popen(
-                    command, env=self.environment | environment, cwd=self.folder, stdout=log, stderr=log
-                )
-            )
-
-    @contextlib.contextmanager
-    def client(self):
-        with distributed.Client(self.address, set_as_default=False) as client:
-            yield client
-
-    def close(self):
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture
-def own_cluster(tmp_path):
-    with contextlib.closing(Cluster(tmp_path)) as own:
-        yield own
+def start(workers):
+    """A scheduler and workers of one thread each, every one a process."""
+    return SubprocessCluster(
+        n_workers=workers, threads_per_worker=1, worker_class="distributed.Worker", dashboard_address=None,
+        scheduler_kwargs={"idle_timeout": "600s", "dashboard": False},
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def shared_cluster(tmp_path_factory):
-    with contextlib.closing(Cluster(tmp_path_factory.mktemp("cluster"))) as shared:
-        for _ in range(2):
-            shared.add_worker()
-        with shared.client() as client:
-            client.wait_for_workers(2)
+def shared_cluster():
+    with start(2) as shared:
+        shared.wait_for_workers(2)
         yield shared
 
 
@@ -98,8 +52,10 @@ def specs(seeds, **fields):
 LONG = dict(hidden=(100,), epochs=2, steps_per_epoch=1001)
 
 
-def run(specs, data, settings, progress=training_progress):
-    return runs.run(specs, data, settings, "compiled", progress)
+def run(specs, data, cluster=None, folder=None):
+    scheduler = cluster and cluster.scheduler_address
+    settings = Settings(record=folder, threads=2, scheduler=scheduler)
+    return runs.run(specs, data, settings, "compiled")
 
 
 def result(curves):
@@ -112,21 +68,16 @@ def same_in_a_record(folder):
     return {row["key"]: {**row, "seconds": 0, "date": "", "digest": ""} for row in rows}
 
 
-def at_the_first(action):
-    """A progress that acts once, when the first nets are done."""
+def kill_once_recorded(monkeypatch, server):
+    """Kill a server when the first nets are recorded."""
+    add = record.add
 
-    @contextlib.contextmanager
-    def progress(total):
-        calls = []
+    def add_and_kill(folder, row):
+        add(folder, row)
+        monkeypatch.setattr(record, "add", add)
+        server.process.kill()
 
-        def advance(steps):
-            calls.append(steps)
-            if len(calls) == 1:
-                action()
-
-        yield advance
-
-    return progress
+    monkeypatch.setattr(record, "add", add_and_kill)
 
 
 def test_the_same_record_as_without(shared_cluster, tmp_path):
@@ -140,22 +91,12 @@ def test_the_same_record_as_without(shared_cluster, tmp_path):
     mine = data.load(str(tmp_path / "mine.npz"))
     wanted = [spec for estimator in ESTIMATORS for spec in specs([1, 2], estimator=estimator)]
     wanted.append(Spec(estimator="disarm", learning_rate=0.01, hidden=(20,), epochs=1, steps_per_epoch=101))
-    done = []
-
-    @contextlib.contextmanager
-    def progress(total):
-        yield done.append
-        assert sum(done) == total
-
-    here = run(wanted, mine, dataclasses.replace(HERE, record=tmp_path / "here"), progress)
+    here = run(wanted, mine, folder=tmp_path / "here")
     os.unlink(tmp_path / "mine.npz")
-    settings = dataclasses.replace(shared_cluster.settings, record=tmp_path / "there")
-    done.clear()
-    there = run(wanted, mine, settings, progress)
+    there = run(wanted, mine, shared_cluster, tmp_path / "there")
     assert result(there).equals(result(here))
-    assert len(done) >= 2 * len(ESTIMATORS)
     assert same_in_a_record(tmp_path / "there") == same_in_a_record(tmp_path / "here")
-    assert run(wanted, mine, settings).attrs["trained"] == 0
+    assert run(wanted, mine, shared_cluster, tmp_path / "there").attrs["trained"] == 0
 
 
 def test_a_worker_gets_the_data_once(shared_cluster):
@@ -166,60 +107,56 @@ def test_a_worker_gets_the_data_once(shared_cluster):
 
         return nets.load_part.cache_info().misses
 
-    with shared_cluster.client() as client:
+    with distributed.Client(shared_cluster, set_as_default=False) as client:
         before = client.run(taken)
         for seeds in (range(8), range(8, 16)):
-            run(specs(seeds), DIGITS, shared_cluster.settings)
+            run(specs(seeds), DIGITS, shared_cluster)
         after = client.run(taken)
     # its training and its validation part
     assert len(after) == 2 and all(after[worker] - before[worker] in (0, 2) for worker in after)
 
 
-def test_chapters_at_once_share_the_cluster(shared_cluster, site, checkout, tmp_path):
-    """Through `bsn build`; the kernels' nets are those of the build without."""
-    copy, record_of = tmp_path / "copy", {"BSN_RECORD": str(tmp_path / "record")}
+def test_chapters_at_once_share_the_cluster(shared_cluster, checkout, tmp_path):
+    """Through `bsn build`."""
+    copy, address = tmp_path / "copy", shared_cluster.scheduler_address
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build", "__pycache__"))
-    names = ["--chapter", "experiment_0", "experiment_5", "--scheduler", shared_cluster.address]
-    path = f"{copy}:{copy / 'book'}"
-    ran = run_bsn("build", "--profile", "smoke", *names, cwd=copy, PYTHONPATH=path, **record_of)
+    names = ["--chapter", "experiment_0", "experiment_5", "--scheduler", address]
+    variables = {"PYTHONPATH": f"{copy}:{copy / 'book'}", "BSN_RECORD": str(tmp_path / "record")}
+    ran = run_bsn("build", "--profile", "smoke", *names, cwd=copy, **variables)
     assert ran.returncode == 0, ran.stderr
-    assert f"training on 2 workers (2 threads) of the scheduler at {shared_cluster.address}" in ran.stderr
-    trained = same_in_a_record(tmp_path / "record")
-    assert len(trained) > 4 and trained.items() <= same_in_a_record(site.parent / "record").items()
+    assert f"training on the scheduler at {address} (its workers' threads: 2)" in ran.stderr
+    assert len(record.read_all(tmp_path / "record")) > 4
 
 
-def test_a_worker_killed_midway(own_cluster):
+def test_a_worker_killed_midway(tmp_path, monkeypatch):
     """The other trains what it had begun; nothing else is trained twice."""
     wanted = specs(range(8), **LONG)
-    for _ in range(2):
-        own_cluster.add_worker()
 
     def trained(dask_scheduler):
         ends = [(key, end) for key, start, end, *_ in dask_scheduler.transition_log if start == "processing"]
         return [key for key, end in ends if end == "memory" and key.startswith("_work")]
 
-    with own_cluster.client() as client:
-        client.wait_for_workers(2)
-        curves = run(wanted, DIGITS, own_cluster.settings, at_the_first(own_cluster.processes[2].kill))
+    with start(2) as own, distributed.Client(own, set_as_default=False) as client:
+        own.wait_for_workers(2)
+        kill_once_recorded(monkeypatch, own.workers[0])
+        curves = run(wanted, DIGITS, own, tmp_path)
         keys = client.run_on_scheduler(trained)
         assert len(client.nthreads()) == 1
     assert len(set(keys)) == 8 and len(keys) <= 9
-    assert result(run(wanted, DIGITS, HERE)).equals(result(curves))
+    assert result(run(wanted, DIGITS)).equals(result(curves))
 
 
-def test_the_scheduler_is_lost(own_cluster, tmp_path):
+def test_the_scheduler_is_lost(tmp_path, monkeypatch):
     """One line; what had come is recorded, and the next run goes on from there."""
-    wanted, folder = specs(range(8), **LONG), tmp_path / "record"
-    own_cluster.add_worker()
-    settings = dataclasses.replace(own_cluster.settings, record=folder)
-    with pytest.raises(InputError) as raised:
-        run(wanted, DIGITS, settings, at_the_first(own_cluster.processes[0].kill))
-    assert f"scheduler {own_cluster.address}: the connection was lost" in str(raised.value)
-    assert "\n" not in str(raised.value)
-    recorded = len(record.read_all(folder))
+    wanted = specs(range(8), **LONG)
+    with contextlib.suppress(OSError), start(1) as own:  # whose end finds no scheduler to close
+        kill_once_recorded(monkeypatch, own.scheduler)
+        with pytest.raises(InputError, match="^scheduler tcp.*: the connection was lost.*$"):
+            run(wanted, DIGITS, own, tmp_path)
+        monkeypatch.setitem(dask.config.config["distributed"]["comm"]["timeouts"], "connect", "1s")
+    recorded = len(record.read_all(tmp_path))
     assert 3 <= recorded < len(wanted)
-    again = run(wanted, DIGITS, dataclasses.replace(HERE, record=folder))
-    assert again.attrs["trained"] == len(wanted) - recorded
+    assert run(wanted, DIGITS, folder=tmp_path).attrs["trained"] == len(wanted) - recorded
 
 
 def test_a_run_that_is_stopped_leaves_the_workers_idle(shared_cluster):
@@ -229,7 +166,7 @@ def test_a_run_that_is_stopped_leaves_the_workers_idle(shared_cluster):
         while set(client.run(lambda dask_worker: dask_worker.state.executing_count).values()) != {busy}:
             time.sleep(0.1)
 
-    with shared_cluster.client() as client:
+    with distributed.Client(shared_cluster, set_as_default=False) as client:
 
         def stop_when_busy():
             try:
@@ -242,7 +179,7 @@ def test_a_run_that_is_stopped_leaves_the_workers_idle(shared_cluster):
         try:
             stopper.start()
             with pytest.raises(KeyboardInterrupt):
-                run(specs(range(4), **LONG | dict(epochs=1000)), DIGITS, shared_cluster.settings)
+                run(specs(range(4), **LONG | dict(epochs=1000)), DIGITS, shared_cluster)
         finally:
             stopper.join()
             signal.signal(signal.SIGINT, usual)
@@ -250,43 +187,41 @@ def test_a_run_that_is_stopped_leaves_the_workers_idle(shared_cluster):
         assert not any(client.processing().values())
 
 
-def test_workers_that_die_of_the_work(tmp_path):
+def test_workers_that_die_of_the_work(monkeypatch):
     """Not for ever: after as many as Dask allows it is an error, in one line."""
-    with contextlib.closing(Cluster(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")) as own:
-        own.add_worker()
-        with pytest.raises(InputError, match="1 workers died training the same nets, the last one tcp"):
-            with cluster.connect(own.address) as client:
-                client.get_executor().submit(os._exit, 1).result()
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    with start(1) as own, pytest.raises(InputError, match="^scheduler tcp.* 1 .*workers died .*$"):
+        with cluster.connect(own.scheduler_address) as client:
+            client.get_executor().submit(os._exit, 1).result()
 
 
-def test_a_cluster_whose_workers_come_later(own_cluster, capsys):
-    cluster.announce(own_cluster.address)
-    assert "training on workers, none there yet, of the scheduler at" in capsys.readouterr().err
-    later = threading.Timer(1, own_cluster.add_worker)
-    later.start()
-    assert len(run(specs([1]), DIGITS, own_cluster.settings)) > 0
-    later.join()
+def test_a_cluster_whose_workers_come_later():
+    with start(0) as own:
+        later = threading.Timer(1, own.scale, [1])
+        later.start()
+        assert len(run(specs([1]), DIGITS, own)) > 0
+        later.join()
 
 
 def test_workers_with_another_installation(shared_cluster, monkeypatch):
+    """Where the client connects, and where a worker comes later."""
     monkeypatch.setattr(record, "SEMANTICS", record.SEMANTICS + 1)
-    says = r"it has another installation: training semantics 1, here 2; expected the same"
+    says = "^.*python.* has another installation: training semantics 1, here 2; expected the same as here$"
     with pytest.raises(InputError, match=says):
-        run(specs([1]), DIGITS, shared_cluster.settings)
-    monkeypatch.setattr(cluster, "_check", lambda *_: None)  # as if the workers came later
-    with pytest.raises(InputError, match=says.replace("it", r"worker tcp://\S+", 1)):
-        run(specs([1]), DIGITS, shared_cluster.settings)
+        run(specs([1]), DIGITS, shared_cluster)
+    with pytest.raises(InputError, match=says):
+        with distributed.Client(shared_cluster, set_as_default=False) as client:
+            client.submit(cluster._work, [], DIGITS, "compiled", cluster.installation()).result()
 
 
-def test_workers_that_lack_the_package(own_cluster, tmp_path):
-    (tmp_path / "none").mkdir()
-    (tmp_path / "none" / "bookkit.py").write_text("raise ImportError('none here')")
-    own_cluster.add_worker(PYTHONPATH=str(tmp_path / "none"))
-    with own_cluster.client() as client:
-        client.wait_for_workers(1)
-    says = r"worker tcp://\S+ has another .*: bsn cannot be imported \(none here\), here 0.2.0; numba missing"
-    with pytest.raises(InputError, match=says):
-        cluster.announce(own_cluster.address)
+def test_workers_that_lack_the_package(tmp_path, monkeypatch):
+    (tmp_path / "bookkit.py").write_text("raise ImportError('none here')")
+    with start(0) as own:
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        own.scale(1)
+        own.wait_for_workers(1)
+        with pytest.raises(InputError, match="^scheduler tcp.*none here.*$"):
+            cluster.announce(own.scheduler_address)
 
 
 def test_an_address_where_no_scheduler_is():

@@ -19,8 +19,8 @@ DIGITS = data.load("digits")
 STEPS = 251  # per epoch: two records, and the steps after the last of them
 
 
-def run(specs, engine="compiled", **options):
-    return runs.run(specs, DIGITS, Settings(record=None, threads=2), engine, **options)
+def run(specs, engine="compiled"):
+    return runs.run(specs, DIGITS, Settings(record=None, threads=2), engine)
 
 
 def short(**fields):
@@ -135,7 +135,7 @@ def test_a_net_does_not_depend_on_its_neighbours():
         assert list(among[among.net == at].value) == list(alone.value)
 
 
-def test_an_error_stops_every_thread():
+def test_an_error_stops_every_thread(monkeypatch):
     """As Ctrl-C does: what is raised while training comes out, and no thread trains on."""
 
     @contextlib.contextmanager
@@ -145,9 +145,10 @@ def test_an_error_stops_every_thread():
 
         yield advance
 
+    monkeypatch.setattr(runs, "training_progress", failing)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        run([short(seed=seed, epochs=1000) for seed in range(4)], progress=failing)
+        run([short(seed=seed, epochs=1000) for seed in range(4)])
     assert threading.active_count() == before
 
 

@@ -1,4 +1,4 @@
-"""The same nets by `bookkit.runs.run`, and as a user would train them without it.
+"""The same nets by the engines of this book, and as a user would train them without them.
 
 Each peer is a function of the data that returns `train(steps)`, which trains on for that many mini-batches
 and returns the nets' validation accuracies at their end; they are taken every 100 steps, too. The nets are
@@ -8,13 +8,18 @@ time.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import threadpoolctl
 
+from bookkit import engines, runs
 from bookkit.data import Data
 from bookkit.settings import Settings
+from bsn import curves
 from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 
 HIDDEN = 100
@@ -23,25 +28,28 @@ USUAL_RATE = LEARNING_RATE * BATCH_SIZE / 10
 
 SEED = 1
 
-Fields = dict[str, Any]  # of a Spec
 Train = Callable[[int], list[float]]
 
 
-def rates(count: int, **fields: Any) -> list[Fields]:
+def rates(count: int, **fields: Any) -> list[Spec]:
     """Return nets that differ in their learning rates alone."""
-    common = {"estimator": "sigmoid-adjusted", "seed": SEED, **fields}
-    return [dict(common, learning_rate=LEARNING_RATE * (1 + i / 64)) for i in range(count)]
+    common = {"estimator": "sigmoid-adjusted", "seed": SEED, "epochs": 1, **fields}
+    return [Spec(**common, learning_rate=LEARNING_RATE * (1 + i / 64)) for i in range(count)]
 
 
-def ours(data: Data, nets: list[Fields], engine: str) -> Train:
-    """Train by `bookkit.runs.run`, except that it starts again each time."""
-    from bookkit.runs import final_accuracies, run
-
-    settings = dataclasses.replace(Settings.from_environment(), record=None, scheduler=None)
+def ours(data: Data, nets: list[Spec], engine: str) -> Train:
+    """Train as `bookkit.runs.run` does: nets side by side, one group per thread."""
+    threads = Settings.from_environment().threads
+    groups = [(specs, engines.nets_of(specs, data, engine)) for specs in runs.side_by_side(nets, threads)]
 
     def train(steps: int) -> list[float]:
-        specs = [Spec(**fields, epochs=1, steps_per_epoch=steps) for fields in nets]
-        return list(final_accuracies(run(specs, data, settings, engine)).final)
+        def of_group(specs: list[Spec], trained: Any) -> list[float]:
+            longer = [dataclasses.replace(spec, steps_per_epoch=steps) for spec in specs]
+            curves_of = curves.train(longer, data.parts, data.classes, engine=lambda _: trained)
+            return [curve.points[-1][3] for curve in curves_of]
+
+        with threadpoolctl.threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+            return [accuracy for part in pool.map(of_group, *zip(*groups)) for accuracy in part]
 
     return train
 
@@ -110,10 +118,9 @@ def jax_vmap_scan(data: Data, nets: int) -> Train:
     fires.defvjp(lambda p, u: (fires(p, u), None), lambda _, upstream: (upstream, None))
 
     def initial(key: Any) -> Any:
-        first, second = jax.random.split(key)
         glorot = jax.nn.initializers.glorot_uniform()
         shapes = (x.shape[1], HIDDEN), (HIDDEN, 10)
-        return [(glorot(k, shape), jnp.zeros(shape[1])) for k, shape in zip((first, second), shapes)]
+        return [(glorot(k, shape), jnp.zeros(shape[1])) for k, shape in zip(jax.random.split(key), shapes)]
 
     def forward(parameters: Any, images: Any, key: Any) -> Any:
         (w0, b0), (w1, b1) = parameters
@@ -136,10 +143,7 @@ def jax_vmap_scan(data: Data, nets: int) -> Train:
         right = forward(parameters, eval_x, draw).argmax(1) == eval_labels
         return (parameters, key), right.mean()
 
-    def whole(carry: Any, order: Any) -> Any:
-        return jax.lax.scan(hundred, carry, order)
-
-    compiled = jax.jit(jax.vmap(whole, in_axes=(0, None)))
+    compiled = jax.jit(jax.vmap(functools.partial(jax.lax.scan, hundred), in_axes=(0, None)))
     keys = jax.random.split(jax.random.key(SEED), nets)
     carry = (jax.vmap(initial)(keys), keys)
     batches = _batches(len(labels))

@@ -74,7 +74,7 @@ def build(
     """
     import filelock
 
-    from bookkit import cluster, data
+    from bookkit import data
     from bookkit.publish import runner, site
 
     known = chapters()
@@ -93,6 +93,8 @@ def build(
         if "dataset" in given:
             given["dataset"] = dataset
     if settings.scheduler:
+        from bookkit import cluster
+
         cluster.announce(settings.scheduler)
     scratch = BUILD / "scratch"
     try:

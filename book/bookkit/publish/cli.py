@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = bench.add_argument
     add("--rounds", type=int, default=5, help="turns of every contestant (default: 5)")
-    add("--steps", type=int, default=1000, help="mini-batches per turn, at least (default: 1000)")
+    add("--steps", type=int, default=1000, help="mini-batches per turn (default: 1000)")
     add("--workers", action="store_true", help="measure how training scales over Dask workers here, instead")
     add("--json", action="store_true", help="one JSON object instead of a table")
     bench.set_defaults(function=_bench)

@@ -11,13 +11,14 @@ from typing import Any
 import nbformat
 import papermill
 
-from bookkit import cluster, files, processes
+from bookkit import files, processes
 from bookkit.paths import ROOT
 from bookkit.publish import executed
 from bookkit.settings import Settings
 from bsn.errors import InputError
 
 JOBS = 2  # chapters at once: a kernel's start-up and compilation use one core
+CLUSTER_JOBS = 6  # they only wait for their nets, but each keeps a kernel of half a GiB in memory
 AUDIT = pathlib.Path(__file__).with_name("audit")
 
 
@@ -58,7 +59,7 @@ def run(
             finish(name, "unchanged")
         else:
             reasons[name], facts_of[name] = reason, {**facts, "fingerprint": fingerprint}
-    together = min(cluster.CHAPTERS if settings.scheduler else JOBS, max(len(reasons), 1))
+    together = min(CLUSTER_JOBS if settings.scheduler else JOBS, max(len(reasons), 1))
     if reasons:
         print(f"bsn: running {', '.join(reasons)}, {together} at once ...", file=sys.stderr)
     with processes.pool(together, _environment(settings, together, scratch)) as pool:
