@@ -172,25 +172,25 @@ def loss_of(weights):
     return lambda b: tf.reduce_sum(weights * b, -1) ** 3 + tf.reduce_sum(weights * b, -1)
 
 
-def both_gradients(name, logits, weights, noise, state):
-    with tf.GradientTape() as tape:
-        tape.watch([logits, weights])
-        loss, state = expectation(loss_of(weights), logits, name, noise, state, **options(name, logits))
-        total = tf.reduce_sum(loss * tf.range(1.0, 6.0, dtype=loss.dtype))  # examples weigh differently
-    return loss, tape.gradient(total, [logits, weights]), state
-
-
 @pytest.mark.parametrize("name", ESTIMATORS)
 @pytest.mark.parametrize("call", ["eager", "function", "xla"])
 def test_the_gradient_is_the_estimators_and_the_rests_is_ordinary(name, call):
     logits, weights, noise = problem(name)
     wrap = {"eager": lambda f: f, "function": tf.function, "xla": tf.function(jit_compile=True)}[call]
-    _, before = gradient(name, loss_of(weights), logits, noise, **options(name, logits))
-    loss, (g, rest), mine = wrap(lambda *given: both_gradients(name, *given))(logits, weights, noise, before)
-    expected, theirs = gradient(name, loss_of(weights), logits, noise, before, **options(name, logits))
+    f, others, scale = loss_of(weights), options(name, logits), np.arange(1.0, 6.0)  # of each example
+    _, before = gradient(name, f, logits, noise, **others)
+
+    def differentiated(logits, weights, noise, state):
+        with tf.GradientTape() as tape:
+            tape.watch([logits, weights])
+            loss, state = expectation(loss_of(weights), logits, name, noise, state, **others)
+            total = tf.reduce_sum(loss * scale)
+        return loss, tape.gradient(total, [logits, weights]), state
+
+    loss, (g, rest), mine = wrap(differentiated)(logits, weights, noise, before)
+    expected, theirs = gradient(name, f, logits, noise, before, **others)
     for a, b in zip(tf.nest.flatten(mine), tf.nest.flatten(theirs)):
         assert a is b is None or np.allclose(a, b, rtol=1e-12, atol=0)
-    scale = np.arange(1.0, 6.0)
     np.testing.assert_allclose(g, expected * scale[:, None], rtol=1e-9, atol=1e-10)
     if ESTIMATORS[name].kind == "gradient":
         b, p = oracle.states(3)[:, None], oracle.sigmoid(logits)
@@ -202,7 +202,7 @@ def test_the_gradient_is_the_estimators_and_the_rests_is_ordinary(name, call):
             b, share = sample(logits, first).numpy()[None], np.ones([1, 1])
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            wanted = tf.reduce_sum(share * loss_of(weights)(tf.constant(b + 0 * p)), 0)
+            wanted = tf.reduce_sum(share * f(tf.constant(b + 0 * p)), 0)
             total = tf.reduce_sum(wanted * scale)
         np.testing.assert_allclose(loss, wanted, rtol=1e-9)
         np.testing.assert_allclose(rest, tape.gradient(total, weights), rtol=1e-9, atol=1e-12)

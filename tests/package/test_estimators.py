@@ -13,8 +13,6 @@ from bsn import InputError, estimators
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS, gradient
 
-K = 3
-STATELESS = [name for name, entry in ESTIMATORS.items() if entry.initial is None]
 SLOPED = {"sigmoid", "sigmoid-adjusted", "reinmax", "concrete", "st-gumbel", "gumbel-rao"}
 
 
@@ -27,11 +25,11 @@ def options(name, logits):
     }.get(name, {})
 
 
-def evaluated(formula, units, count=K):
+def evaluated(formula, units, count=3):
     return eval(str(formula).replace("^", "**"), {"H": units, "K": count})
 
 
-def noise_for(name, shape, seed=0, count=K):
+def noise_for(name, shape, seed=0, count=3):
     uniforms = evaluated(ESTIMATORS[name].noise, shape[-1], count)
     noise = np.random.default_rng(seed).random((max(uniforms, 1), *shape))
     return noise if uniforms > 1 else noise[0]
@@ -67,28 +65,13 @@ def test_the_table_counts_the_evaluations_and_says_where_the_derivative_is_taken
     assert all(points[kind](x) for kind, x in zip(kinds, differentiated))
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_the_table_counts_the_uniforms(name):
-    """None is missing at the smallest K, and none is idle: another one in its place changes the estimate."""
-    logits, f = tf.constant(np.random.default_rng(3).normal(size=(1, 9, 3))), oracle.Cubic(1, 3)
-    noise = noise_for(name, logits.shape, count=2 if name == "leave-one-out" else 1)
-    g, _ = gradient(name, f, logits, noise, **options(name, logits))
-    assert np.isfinite(g).all()
-    planes = noise if noise.ndim > 3 else noise[None]
-    for at in range(len(planes)):
-        other = planes.copy()
-        other[at] = np.random.default_rng(9).random(logits.shape)
-        changed, _ = gradient(name, f, logits, other.reshape(noise.shape), **options(name, logits))
-        assert np.array_equal(g, changed) == (ESTIMATORS[name].noise == 0)
-
-
 def test_every_estimator_is_exported_and_described():
     for entry in ESTIMATORS.values():
         assert getattr(estimators, entry.function.__name__) is entry.function and entry.function.__doc__
         assert re.match("(un|slightly )?biased", entry.bias)
 
 
-@pytest.mark.parametrize("name", STATELESS)
+@pytest.mark.parametrize("name", [name for name, entry in ESTIMATORS.items() if entry.initial is None])
 @settings(max_examples=6)
 @given(st.lists(st.integers(1, 3), max_size=3), st.integers(1, 4), st.integers(0, 2**31))
 def test_any_leading_axes_and_each_example_by_itself(name, leading, units, seed):
