@@ -86,12 +86,16 @@ def state_rule(logit):
     return np.array([p / 2, min((1 + p) / 2, 1 - 1e-16)]), np.array([p, sigmoid(-logit)])
 
 
+def gauss_rule(ends, nodes=2):
+    """Exact for polynomials of degree 2 nodes - 1 between these ends."""
+    (gauss, weight), half = np.polynomial.legendre.leggauss(nodes), np.diff(ends) / 2
+    centre = (ends[1:] + ends[:-1]) / 2
+    return (centre[:, None] + half[:, None] * gauss).ravel(), (half[:, None] * weight).ravel()
+
+
 def piecewise_rule(logit):
     """Exact for cubics in u between 0, p, 1 - p and 1, as ARM's estimate and its square are."""
-    ends = np.array([0, *sorted([sigmoid(logit), sigmoid(-logit)]), 1])
-    centre, half = (ends[1:] + ends[:-1]) / 2, np.diff(ends) / 2
-    nodes = (centre[:, None] + half[:, None] * np.array([-1, 1]) / np.sqrt(3)).ravel()
-    return nodes, np.repeat(half, 2)
+    return gauss_rule(np.array([0, *sorted([sigmoid(logit), sigmoid(-logit)]), 1]))
 
 
 def smooth_rule(step=0.3, reach=36.0):

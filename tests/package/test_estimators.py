@@ -1,11 +1,7 @@
 """The contract that all estimators share, and the facts in the registry; not their expectations."""
 
-import functools
-import inspect
 import itertools
 import re
-import subprocess
-import sys
 
 import numpy as np
 import oracle
@@ -17,25 +13,23 @@ from bsn import InputError, estimators
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS, gradient
 
-K = 3
-STATELESS = [name for name, entry in ESTIMATORS.items() if entry.initial is None]
 SLOPED = {"sigmoid", "sigmoid-adjusted", "reinmax", "concrete", "st-gumbel", "gumbel-rao"}
 
 
 def options(name, logits):
     """What an estimator wants of its caller, different for each example."""
-    scale = tf.reduce_sum(tf.cos(tf.range(logits.shape[-1], dtype=logits.dtype)) * logits, -1)
+    scale = tf.reduce_sum(tf.cos(tf.range(logits.shape[-1], dtype=logits.dtype)) * tf.tanh(logits), -1)
     return {
         "nvil": {"baseline": scale},
-        "relax": {"surrogate": lambda z: tf.reduce_sum(tf.tanh(z), -1) * (1 + scale)},
+        "relax": {"surrogate": lambda z: tf.reduce_sum(tf.tanh(z), -1) * tf.cast(1 + scale, z.dtype)},
     }.get(name, {})
 
 
-def evaluated(formula, units, count=K):
+def evaluated(formula, units, count=3):
     return eval(str(formula).replace("^", "**"), {"H": units, "K": count})
 
 
-def noise_for(name, shape, seed=0, count=K):
+def noise_for(name, shape, seed=0, count=3):
     uniforms = evaluated(ESTIMATORS[name].noise, shape[-1], count)
     noise = np.random.default_rng(seed).random((max(uniforms, 1), *shape))
     return noise if uniforms > 1 else noise[0]
@@ -71,31 +65,13 @@ def test_the_table_counts_the_evaluations_and_says_where_the_derivative_is_taken
     assert all(points[kind](x) for kind, x in zip(kinds, differentiated))
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_the_table_counts_the_uniforms(name):
-    """None is missing at the smallest K, and none is idle: another one in its place changes the estimate."""
-    logits, f = tf.constant(np.random.default_rng(3).normal(size=(1, 9, 3))), oracle.Cubic(1, 3)
-    noise = noise_for(name, logits.shape, count=2 if name == "leave-one-out" else 1)
-    g, _ = gradient(name, f, logits, noise, **options(name, logits))
-    assert np.isfinite(g).all()
-    planes = noise if noise.ndim > 3 else noise[None]
-    for at in range(len(planes)):
-        other = planes.copy()
-        other[at] = np.random.default_rng(9).random(logits.shape)
-        changed, _ = gradient(name, f, logits, other.reshape(noise.shape), **options(name, logits))
-        assert np.array_equal(g, changed) == (ESTIMATORS[name].noise == 0)
+def test_every_estimator_is_exported_and_described():
+    for entry in ESTIMATORS.values():
+        assert getattr(estimators, entry.function.__name__) is entry.function and entry.function.__doc__
+        assert re.match("(un|slightly )?biased", entry.bias)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_the_table_is_complete(name):
-    entry = ESTIMATORS[name]
-    assert entry.kind in ("sampler", "gradient") and re.match("(un|slightly )?biased", entry.bias)
-    assert entry.function.__doc__ and getattr(estimators, entry.function.__name__) is entry.function
-    assert (entry.kind == "sampler") <= bool(entry.derivative)
-    assert (entry.initial is not None) <= bool(entry.state)
-
-
-@pytest.mark.parametrize("name", STATELESS)
+@pytest.mark.parametrize("name", [name for name, entry in ESTIMATORS.items() if entry.initial is None])
 @settings(max_examples=6)
 @given(st.lists(st.integers(1, 3), max_size=3), st.integers(1, 4), st.integers(0, 2**31))
 def test_any_leading_axes_and_each_example_by_itself(name, leading, units, seed):
@@ -133,7 +109,7 @@ def test_extreme_logits_and_noise_stay_finite_and_xla_agrees(name, dtype):
         return tf.reduce_sum(tf.sin(3 * b + 1), -1) + tf.reduce_prod(b, -1)
 
     def estimate(logits):
-        return gradient(name, f, logits, noise, **options(name, logits / 100))[0]
+        return gradient(name, f, logits, noise, **options(name, logits))[0]
 
     g = estimate(logits)
     assert g.dtype == logits.dtype and g.shape == logits.shape
@@ -169,78 +145,25 @@ def test_a_slope_scales_the_logits_and_the_derivative(name, rng):
 
 @pytest.mark.parametrize("name", oracle.SAMPLERS)
 def test_samplers_return_the_same_sample_or_a_relaxation_of_it(name, rng):
-    logits = rng.normal(size=(7, 5)) * 3
-    noise = noise_for(name, logits.shape)
-    first = noise[0] if noise.ndim > 2 else noise
-    expected = (first < oracle.sigmoid(logits)).astype(float)
-    value = ESTIMATORS[name].function(tf.constant(logits), noise).numpy()
-    if name == "sigmoid":
-        np.testing.assert_allclose(value, oracle.sigmoid(logits))
-    elif name == "concrete":
-        np.testing.assert_allclose(value, oracle.relaxed(logits, noise, 0.5))
-        assert ((value > 0.5) == expected).all()
-    else:
-        np.testing.assert_array_equal(value, expected)
-
-
-@pytest.mark.parametrize("name", [name for name, entry in ESTIMATORS.items() if entry.deterministic])
-def test_noise_of_one_half_gives_the_deterministic_unit(name):
-    """round(p), with 0 at 1/2; p for the sigmoid, and sigmoid(a / t) for Concrete."""
-    logits = tf.constant([-2.0, 0.0, 3.0], tf.float64)
-    values = {"sigmoid": oracle.sigmoid(logits), "concrete": oracle.sigmoid(2 * logits)}
-    unit = ESTIMATORS[name].function(logits, tf.constant(0.5, tf.float64))
-    np.testing.assert_allclose(unit, values.get(name, [0, 0, 1]))
-
-
-def wrong_shapes(name):
-    """Shapes of noise that broadcast with logits [2, 3] but are not what the registry says."""
-    entry = ESTIMATORS[name]
-    if entry.noise == 1:
-        return [(3,), (2, 1), (1, 2, 3), (4, 2, 3)] + [()] * (not entry.deterministic)
-    several = [(), (2, 3), (1, 2, 3), (2, 3, 3), (2, 1, 3), (2, 2, 1), (2, 2, 2, 3)]
-    return several + [(3, 2, 3)] * (entry.noise == 2) if entry.noise else []
-
-
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_noise_of_another_shape_is_refused_in_one_line(name):
-    """By name and by call, before anything is computed, and while tracing with AutoGraph or under XLA."""
-    logits, function = tf.zeros([2, 3]), ESTIMATORS[name].function
-
-    def f(b):
-        raise AssertionError("f was evaluated")
-
-    others = {"f": f, "mean": 0.0, "moments": 0.0, "baseline": 0.0, "surrogate": f}
-    others = {key: others[key] for key in inspect.signature(function).parameters if key in others}
-    calls = [functools.partial(gradient, name, f, logits, **options(name, logits))]
-    calls += [functools.partial(function, logits=logits, **others)]
-    calls += [tf.function(calls[0]), tf.function(calls[1], jit_compile=True)]
-    for shape, call in itertools.product(wrong_shapes(name), calls):
-        with pytest.raises(InputError, match=rf"^{name}: the noise's shape is \[.*\]; expected \["):
-            call(noise=tf.zeros(shape))
-
-
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_shapes_not_known_when_tracing_are_left_to_the_call(name):
-    logits, f = tf.constant(np.random.default_rng(0).normal(size=(5, 3))), oracle.Cubic(0, 3)
-    noise = tf.constant(noise_for(name, logits.shape))
-    for shape in ([None] * noise.shape.rank, None):
-        signature = [tf.TensorSpec([None, 3], tf.float64), tf.TensorSpec(shape, tf.float64)]
-        traced = tf.function(
-            lambda a, u: gradient(name, f, a, u, **options(name, a))[0], input_signature=signature
-        )
-        expected, _ = gradient(name, f, logits, noise, **options(name, logits))
-        np.testing.assert_allclose(traced(logits, noise), expected, rtol=1e-9, atol=1e-12)
+    """Noise of 1/2 gives the deterministic unit, 0 for a logit of 0."""
+    logits = np.append(rng.normal(size=(7, 5)) * 3, np.zeros([1, 5]), 0)
+    for noise in (noise_for(name, logits.shape), 0.5)[: 1 + ESTIMATORS[name].deterministic]:
+        first = noise[0] if np.ndim(noise) > 2 else noise
+        expected = (first < oracle.sigmoid(logits)).astype(float)
+        value = ESTIMATORS[name].function(tf.constant(logits), noise).numpy()
+        if name == "sigmoid":
+            np.testing.assert_allclose(value, oracle.sigmoid(logits))
+        elif name == "concrete":
+            np.testing.assert_allclose(value, oracle.relaxed(logits, noise, 0.5))
+            assert ((value > 0.5) == expected).all()
+        else:
+            np.testing.assert_array_equal(value, expected)
 
 
 @pytest.mark.parametrize("name", ["reinforc", "sigmoid_adjusted", None, ["sigmoid"]])
 def test_an_unknown_name_is_one_line(name):
     with pytest.raises(InputError, match="^estimator is .*; expected one of sigmoid, pass-through"):
         gradient(name, lambda b: b[..., 0], tf.zeros([2, 3]), tf.zeros([2, 3]))
-
-
-def test_reading_the_registry_does_not_import_tensorflow():
-    program = "import sys, bsn; from bsn.estimators import ESTIMATORS; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_states_count_in_binary():
