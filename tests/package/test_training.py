@@ -1,5 +1,8 @@
 """The training step of stacks against enumeration."""
 
+import subprocess
+import sys
+
 import numpy as np
 import oracle
 import pytest
