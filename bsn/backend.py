@@ -107,7 +107,8 @@ class _KerasFinder:
 class _Lazy(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         load_tensorflow() if self.__name__ == "tensorflow" else load_keras()
-        return getattr(sys.modules[self.__name__], name)
+        value = vars(self)[name] = getattr(sys.modules[self.__name__], name)  # looked up once
+        return value
 
 
 if not TYPE_CHECKING:
