@@ -1,6 +1,7 @@
 """The benchmark: peers that do the same work, and one JSON object."""
 
 import contextlib
+import faulthandler
 import json
 import socket
 
@@ -10,6 +11,8 @@ from conftest import run_bsn
 from bookkit import data
 from bookkit.bench import contest, peers
 from bookkit.paths import RECORDS
+from bookkit.settings import Settings
+from bsn.errors import InputError
 
 PEERS = [name for name, (nets, _) in contest.contestants().items() if nets == 1 and "compiled" not in name]
 
@@ -35,6 +38,12 @@ def test_bench_writes_one_json_object():
         assert len(one["rates"]) == 2 and min(one["rates"]) <= one["rate"] <= max(one["rates"])
         assert 0.3 < one["accuracy"] < 1 and 100 < one["memory"]
     assert "TF1-style session loop" in report["ratios"]
+
+
+def test_a_contestant_whose_process_dies_is_named(monkeypatch):
+    monkeypatch.setattr(contest, "contestants", lambda: {"one that dies": (1, faulthandler._sigsegv)})
+    with pytest.raises(InputError, match="^bench: the process of one that dies died; often of too little "):
+        contest.measure("digits", 1, 200, Settings())
 
 
 def test_the_books_benchmark_shows_what_the_page_says_of_it():

@@ -1,5 +1,6 @@
 """`bsn bench`: rates of both engines and of their peers, in turns, each in a process of its own."""
 
+import concurrent.futures
 import contextlib
 import functools
 import importlib.util
@@ -55,7 +56,7 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
         median), accuracy (of the first net, after `steps`) and memory (peak, MiB); and ratios.
 
     Raises:
-        InputError: data that cannot be had, or that have not ten classes.
+        InputError: data that cannot be had, or that have not ten classes; or a contestant's process died.
     """
     data = load(dataset, settings.mnist_dir)
     if data.classes != 10:
@@ -64,17 +65,20 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
         )
     results: dict[str, dict[str, Any]] = {}
     pools = {}
-    with contextlib.ExitStack() as stack:
-        for name, (nets, start) in contestants().items():
-            say(f"warming up: {name}")
-            pools[name] = stack.enter_context(processes.pool(1, {}))
-            accuracy = pools[name].submit(_begin, start, data, steps).result()
-            results[name] = {"name": name, "nets": nets, "rates": [], "accuracy": accuracy}
-        for turn in range(1, rounds + 1):
-            say(f"round {turn}/{rounds}")
-            for name, result in results.items():
-                seconds, result["memory"] = pools[name].submit(_turn, steps).result()
-                result["rates"].append(steps * result["nets"] / seconds)
+    try:
+        with contextlib.ExitStack() as stack:
+            for name, (nets, start) in contestants().items():
+                say(f"warming up: {name}")
+                pools[name] = stack.enter_context(processes.pool(1, {}))
+                accuracy = pools[name].submit(_begin, start, data, steps).result()
+                results[name] = {"name": name, "nets": nets, "rates": [], "accuracy": accuracy}
+            for turn in range(1, rounds + 1):
+                say(f"round {turn}/{rounds}")
+                for name, result in results.items():
+                    seconds, result["memory"] = pools[name].submit(_turn, steps).result()
+                    result["rates"].append(steps * result["nets"] / seconds)
+    except concurrent.futures.BrokenExecutor:
+        raise InputError(f"bench: the process of {name} died; often of too little memory") from None
     for result in results.values():
         result["rate"] = statistics.median(result["rates"])
     over = {LOOP: results[LOOP]["rate"]}
