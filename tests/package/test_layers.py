@@ -115,9 +115,11 @@ def nested_model():
     return model, [unit, wrapped.layer]
 
 
+@pytest.mark.parametrize("jit", [True, False])
 @pytest.mark.parametrize("in_training, in_evaluation", [(True, True), (False, True), (True, False)])
-def test_annealing_multiplies_the_slopes_after_each_epoch(in_training, in_evaluation):
+def test_annealing_multiplies_the_slopes_after_each_epoch(in_training, in_evaluation, jit):
     model, units = nested_model()
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=jit)
     x, y, seen = np.ones([16, 4], "float32"), np.zeros(16, "int32"), []
 
     def record(*_):
@@ -150,6 +152,19 @@ def test_resumed_training_is_the_uninterrupted_one(tmp_path):
         np.testing.assert_array_equal(ours, whole)
     np.testing.assert_array_equal(resumed.predict(x, verbose=0), model.predict(x, verbose=0))
     assert json.dumps(resumed.get_config()) == json.dumps(model.get_config())
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_recomputed_with_the_noise_given_the_gradient_is_the_samples(name):
+    layer, rng = BinaryStochastic(name), np.random.default_rng(0)
+    a, w = tf.Variable(rng.normal(size=[50, 4]), dtype="float32"), rng.normal(size=4).astype("float32")
+    noise = tf.constant(rng.random([11, 50, 4] if name == "gumbel-rao" else [50, 4], "float32"))
+    gradients = []
+    for unit in (layer, tf.recompute_grad(layer)):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(unit(a * 1, training=True, noise=noise) * w)
+        gradients.append(tape.gradient(total, a))
+    np.testing.assert_array_equal(*gradients)
 
 
 SLOPES = [-3, 0, np.nan, np.inf, True, "2"]

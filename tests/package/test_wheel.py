@@ -18,14 +18,25 @@ requirements = importlib.metadata.requires("binary-stochastic-neurons")
 assert sorted(line for line in requirements if "extra ==" not in line) == ["keras>=3", "numpy", "tensorflow"]
 assert importlib.util.find_spec("bookkit") is None
 import bsn
+from bsn.estimators import ESTIMATORS, gradient
 assert bsn.__file__.startswith(sys.argv[1]) and "tensorflow" not in sys.modules
 
 from bsn.backend import keras, tf
+for name, entry in ESTIMATORS.items():
+    options = {"baseline": tf.zeros([5]), "surrogate": lambda z: tf.reduce_sum(tf.tanh(z), -1)}
+    noise = tf.random.uniform([5, 3] if entry.noise in (0, 1) else [2, 5, 3])
+    given = {entry.caller: options[entry.caller]} if entry.caller else {}
+    g, _ = gradient(name, lambda b: tf.reduce_sum(b**2, -1), tf.zeros([5, 3]), noise, **given)
+    assert g.shape == [5, 3] and tf.reduce_all(tf.math.is_finite(g)), name
+
 unit = bsn.BinaryStochastic(eval_mode="deterministic", seed=0)
 model = keras.Sequential([keras.layers.Input([4]), keras.layers.Dense(8), unit, keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 x = tf.random.uniform([16, 4])
 model.fit(x, x[:, :1], epochs=1, verbose=0)
+model.save("model.keras")
+loaded = keras.saving.load_model("model.keras")
+assert (loaded.predict(x, verbose=0) == model.predict(x, verbose=0)).all()
 """
 
 
