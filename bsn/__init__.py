@@ -19,20 +19,14 @@ if typing.TYPE_CHECKING:
 __all__ = ["BinaryStochastic", "InputError", "SlopeAnnealing", "Spec", "expectation", "train"]
 __version__ = "0.2.0"
 
-_MODULES = {
-    "BinaryStochastic": "bsn.layers",
-    "InputError": "bsn.errors",
-    "SlopeAnnealing": "bsn.layers",
-    "Spec": "bsn.spec",
-    "expectation": "bsn.expectation",
-    "train": "bsn.curves",
-}
+_MODULES = dict(BinaryStochastic="layers", InputError="errors", SlopeAnnealing="layers", Spec="spec")
+_MODULES |= dict(expectation="expectation", train="curves")
 
 
 def __getattr__(name: str) -> typing.Any:
     """Import a name's module when it is first asked for: TensorFlow only where it is needed."""
     if name in _MODULES:
-        value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+        value = globals()[name] = getattr(importlib.import_module(f"bsn.{_MODULES[name]}"), name)
         return value
     raise AttributeError(f"module 'bsn' has no attribute {name!r}")
 

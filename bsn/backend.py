@@ -89,18 +89,19 @@ def _import_layers() -> None:
         importlib.import_module("bsn.layers")
 
 
-class _KerasLoader(importlib.machinery.SourceFileLoader):
-    def exec_module(self, module: types.ModuleType) -> None:
-        super().exec_module(module)
-        _import_layers()
-
-
 class _KerasFinder:
     @staticmethod
     def find_spec(fullname: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
         spec = importlib.machinery.PathFinder.find_spec(fullname) if fullname == "keras" else None
-        if spec and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _KerasLoader(fullname, spec.loader.path)
+        if spec and spec.loader:
+            loader: Any = spec.loader
+            execute = loader.exec_module
+
+            def exec_module(module: types.ModuleType) -> None:
+                execute(module)
+                _import_layers()
+
+            loader.exec_module = exec_module
         return spec
 
 

@@ -13,28 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bsn import training
 from bsn.backend import Tensor, tf
 from bsn.errors import refusal
 from bsn.estimators import ESTIMATORS, sample, sigmoid
 from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
-from bsn.training import (
-    SURROGATE_UNITS,
-    Function,
-    Layers,
-    behaviour,
-    cross_entropy,
-    forward,
-    init,
-    log_of_softmax,
-    train_step,
-)  # fmt: skip
+from bsn.training import Function, Layers, behaviour, forward, train_step
 
 Part = tuple[np.ndarray, np.ndarray]  # images [N, D] and labels [N]
 
 # Philox streams under a net's seed from here on; those below are the layers' initial values
 SHUFFLING = 1 << 32
 TRAINING, RECORD, EPOCH, SECOND = range(4)  # uses of noise; the last is of leave-one-out's other sample
-LONGEST = RECORD_EVERY + 1  # mini-batches between two records
 EVALUATED_TOGETHER = 500  # images
 DIFFER = "learning_rate slope_rate slope_in_training slope_in_evaluation train_mode eval_mode".split()
 
@@ -62,21 +52,24 @@ class Nets:
 
     Attributes:
         diverged: the step whose loss was first not finite, or -1, [R].
+        layers: first those from the pixels `live` on, [D]; the others are black in all examples.
     """
 
     def __init__(self, specs: Sequence[Spec], parts: Mapping[str, Part], classes: int) -> None:
         common, count = specs[0], len(specs)
-        (images, labels), (others, other_labels) = parts[common.train_on], parts[common.evaluate_on]
+        both = parts[common.train_on], parts[common.evaluate_on]
         # the weights of other pixels make no difference
-        self.live = live = np.logical_or(images.any(axis=0), others.any(axis=0))
-        [(weights, biases), *upper] = initial_layers(common, images.shape[1], classes)
+        self.live = live = np.any([images.any(axis=0) for images, _ in both], axis=0)
+        [(weights, biases), *upper] = initial_layers(common, len(live), classes)
         self.layers = side_by_side([(weights[live], biases), *upper], count)
         widths = [int(live.sum()), *common.hidden, classes]
         self.states = initial_states(common, widths, count)
         self.diverged = np.full(count, -1)
         self._rate = np.array([[[spec.learning_rate]] for spec in specs], np.float32)
-        self._trained = tf.constant(np.compress(live, images, axis=1)), tf.constant(labels, tf.int32)
-        self._evaluated = tf.constant(np.compress(live, others, axis=1)), tf.constant(other_labels, tf.int32)
+        self._trained, self._evaluated = (
+            (tf.constant(np.compress(live, images, axis=1)), tf.constant(labels, tf.int32))
+            for images, labels in both
+        )
         self._steps, self._count_right = programs(common.estimator, common.stable_loss)
 
     def train(
@@ -86,24 +79,15 @@ class Nets:
 
         Returns the accuracies before each step, summed over the steps, [R].
         """
-        # always as long, so that it is one program
-        padded = [np.zeros([LONGEST, *array.shape[1:]], array.dtype) for array in (rows, noise)]
-        for whole, array in zip(padded, (rows, noise)):
-            whole[: len(rows)] = array
         steps = np.array(len(rows), np.int32)
+        # always as long, so that it is one program
+        padded = [np.resize(array, [RECORD_EVERY + 1, *array.shape[1:]]) for array in (rows, noise)]
         self.layers, self.states, right, first_bad = self._steps(
             self.layers, self.states, *self._trained, *padded, steps, self._rate, slope, stochastic
         )
         bad = first_bad.numpy()
         self.diverged = np.where((self.diverged < 0) & (bad >= 0), step + bad, self.diverged)
         return right.numpy() / rows.shape[1]
-
-    def layers_of(self, i: int) -> Layers:
-        """Return net i's layers, in NumPy; the weights of pixels that are black in all examples are 0."""
-        [(weights, biases), *upper] = [(w[i].numpy(), b[i, 0].numpy()) for w, b in self.layers]
-        whole = np.zeros([len(self.live), weights.shape[1]], np.float32)
-        whole[self.live] = weights
-        return [(whole, biases), *upper]
 
     def evaluate(self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray) -> np.ndarray:
         """Return the accuracies, [R]."""
@@ -114,7 +98,7 @@ class Nets:
 @functools.cache
 def programs(estimator: str, stable_loss: bool) -> tuple[Function, Function]:
     """Return the training and the evaluation of R nets; XLA compiles each once for equal shapes."""
-    loss = cross_entropy if stable_loss else log_of_softmax
+    loss = training.cross_entropy if stable_loss else training.log_of_softmax
 
     def per_layer(layers: Layers, noise: Tensor, stochastic: Tensor) -> list[Tensor]:
         """Return the noise of each hidden layer, [..., R, B, H], from [..., B, S]; 1/2 makes units round."""
@@ -123,6 +107,11 @@ def programs(estimator: str, stable_loss: bool) -> tuple[Function, Function]:
         noise = tf.where(stochastic[:, None, None], noise, 0.5)
         return tf.split(noise, [weights.shape[-1] for weights, _ in layers[:-1]], axis=-1)
 
+    def flipped(layers: Layers) -> Layers:
+        """Return the layers with the first weights as [D, R, H], for one wide product without a copy."""
+        (weights, biases), *upper = layers
+        return [(tf.transpose(weights, [1, 0, 2]), biases), *upper]
+
     @tf.function(jit_compile=True, autograph=False)
     def train(layers, states, images, labels, rows, noise, steps, rate, slope, stochastic):  # type: ignore
         unit, estimate = behaviour(estimator, slope[:, None, None], rate)
@@ -130,27 +119,24 @@ def programs(estimator: str, stable_loss: bool) -> tuple[Function, Function]:
         def step(t, layers, states, right, first_bad):  # type: ignore
             x, y = tf.gather(images, rows[t]), tf.gather(labels, rows[t])
             u = per_layer(layers, noise[t], stochastic)
-            layers, states, losses, logits = train_step(layers, states, x, y, u, rate, unit, estimate, loss)
+            results = train_step(flipped(layers), states, x, y, u, rate, unit, estimate, loss)
+            layers, states, losses, logits = results
             bad = (first_bad < 0) & ~tf.math.is_finite(tf.reduce_sum(losses, -1))
-            return t + 1, layers, states, right + count_right(logits, y), tf.where(bad, t, first_bad)
+            right += count_right(logits, y)
+            return t + 1, flipped(layers), states, right, tf.where(bad, t, first_bad)
 
         nets = rate.shape[0]
-        start = 0, layers, states, tf.zeros([nets], tf.int32), tf.fill([nets], -1)
-        return tf.while_loop(lambda t, *_: t < steps, step, start)[1:]
+        start = 0, flipped(layers), states, tf.zeros([nets], tf.int32), tf.fill([nets], -1)
+        layers, *others = tf.while_loop(lambda t, *_: t < steps, step, start)[1:]
+        return flipped(layers), *others
 
     @tf.function(jit_compile=True, autograph=False)
     def evaluate(layers, images, labels, noise, slope, stochastic):  # type: ignore
         def unit(a: Tensor, u: Tensor) -> Tensor:
             return (sigmoid if estimator == "sigmoid" else sample)(a, u, slope[:, None, None])
 
-        (weights, biases), *upper = layers
-        nets, inputs, units = weights.shape
-        wide = tf.reshape(tf.transpose(weights, [1, 0, 2]), [inputs, -1])  # one product with the images
-
         def count(x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
-            first, *others = per_layer(layers, noise, stochastic)
-            a = tf.transpose(tf.reshape(x @ wide, [-1, nets, units]), [1, 0, 2]) + biases
-            return count_right(forward(upper, unit(a, first), others, unit), y)
+            return count_right(forward(layers, x, per_layer(layers, noise, stochastic), unit), y)
 
         # some at a time, so that what is read again stays in the processor's cache
         arrays, examples = (images, labels, noise), images.shape[0]
@@ -179,7 +165,7 @@ def initial_layers(spec: Spec, inputs: int, classes: int) -> Layers:
     """Return the layers of a spec's net before training."""
     widths = [inputs, *spec.hidden, classes]
     streams = [np.random.Philox(key=[spec.seed, layer]) for layer in range(len(widths) - 1)]
-    layers = init([np.random.Generator(stream) for stream in streams], widths)
+    layers = training.init([np.random.Generator(stream) for stream in streams], widths)
     return [(weights, np.zeros_like(biases) if spec.zero_biases else biases) for weights, biases in layers]
 
 
@@ -191,7 +177,7 @@ def initial_states(spec: Spec, widths: Sequence[int], nets: int) -> list[Any]:
         if spec.estimator == "nvil":
             return side_by_side((np.zeros([inputs, 1], "float32"), np.zeros(1, "float32")), nets)
         if spec.estimator == "relax":
-            hidden, (weights, bias) = init([rng, rng], [units, SURROGATE_UNITS, 1])
+            hidden, (weights, bias) = training.init([rng, rng], [units, training.SURROGATE_UNITS, 1])
             return side_by_side([np.ones(1, "float32"), hidden, (0 * weights, 0 * bias)], nets)
         initial = ESTIMATORS[spec.estimator].initial
         return initial(tf.zeros([nets, 1, units])) if initial else ()

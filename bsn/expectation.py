@@ -7,9 +7,9 @@ from typing import Any
 
 from bsn.backend import Tensor, tf
 from bsn.errors import InputError
-from bsn.estimators import lookup, sample
+from bsn.estimators import gradient, lookup, sample
 from bsn.estimators.enumeration import weighted_states
-from bsn.estimators.registry import Estimator, checked_losses, first_state, prepare
+from bsn.estimators.registry import checked_losses, prepare
 
 __all__ = ["expectation"]
 
@@ -73,15 +73,18 @@ def expectation(
         return (loss, *aux) if aux else loss, state
     given = {"logits": tf.stop_gradient(logits), "noise": noise, **options}
     prepare(entry, given)
-    b, weights = _samples(entry, given["logits"], given["noise"])
+    u, weights = given["noise"], None
+    if entry.evaluations == "2^H":
+        b, weights = weighted_states(given["logits"])
+    else:
+        b = sample(given["logits"], u[0] if entry.noise == 2 else u)
     loss, handed_on = first(b), tuple(aux)
     known = tf.cast(tf.stop_gradient(loss), logits.dtype)
     # what evaluates f at these samples alone takes the losses from here
     at = (lambda points: known) if entry.evaluations in (1, "K", "2^H") else losses
     g = None
     if entry.initial:
-        state = first_state(entry, logits) if state is None else state
-        g, state = entry.function(at, tf.stop_gradient(logits), noise, state, **options)
+        g, state = gradient(estimator, at, tf.stop_gradient(logits), noise, state, **options)
 
     @tf.custom_gradient
     def nothing(logits: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -91,16 +94,9 @@ def expectation(
 
         return tf.zeros_like(logits[..., 0]), backward
 
-    loss = tf.reduce_sum(weights * loss, 0) if weights is not None else loss
+    if weights is not None:
+        loss = tf.reduce_sum(weights * loss, 0)
+    elif entry.evaluations == "K":
+        loss = tf.reduce_mean(loss, 0)
     loss = tf.cast(loss, logits.dtype) + nothing(logits)
     return (loss, *handed_on) if handed_on else loss, state
-
-
-def _samples(entry: Estimator, logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return the samples at which an estimator evaluates f first, and the weights of several, [K, ...]."""
-    if entry.evaluations == "2^H":
-        return weighted_states(logits)
-    b = sample(logits, noise[0] if entry.noise == 2 else noise)
-    if entry.evaluations == "K":
-        return b, tf.ones_like(b[..., 0]) / tf.cast(tf.shape(b)[0], b.dtype)
-    return b, None

@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from bookkit import record
 from bookkit.data import Data
 from bsn import curves
 from bsn.estimators import ESTIMATORS
 from bsn.spec import Spec
+from bsn.training import Layers
 
 Submit = Callable[[list[Spec], str], concurrent.futures.Future[list[record.Row]]]
 
@@ -26,6 +29,14 @@ def nets_of(specs: Sequence[Spec], data: Data, engine: str) -> Any:
 
         return nets.Nets(specs, data)
     return curves.Nets(specs, data.parts, data.classes)
+
+
+def layers_of(nets: curves.Nets, i: int) -> Layers:
+    """Return net i's layers, in NumPy; the weights of pixels that are black in all examples are 0."""
+    [(weights, biases), *upper] = [(w[i].numpy(), b[i, 0].numpy()) for w, b in nets.layers]
+    whole = np.zeros([len(nets.live), weights.shape[1]], np.float32)
+    whole[nets.live] = weights
+    return [(whole, biases), *upper]
 
 
 def train_together(

@@ -24,10 +24,7 @@ Shapes and options are the same for all:
 * options: slope, temperature, eta, baseline, surrogate, by name; see the functions.
 
 Other shapes and types, and a slope or temperature that is not above 0, raise `bsn.InputError`, as far as they
-are known when tracing.
-
-`ESTIMATORS` is the table of all, and `gradient` calls any of them. To add an estimator, write the function
-in its family's file, enter it there with `register`, and add its name to that file's `__all__`.
+are known when tracing. `ESTIMATORS` is the table of all, and `gradient` calls any of them.
 """
 
 # ruff: noqa: F403, I001 (each family exports its `__all__`; the order of the families is that of ESTIMATORS)
@@ -41,7 +38,7 @@ from bsn.estimators.control_variates import *
 from bsn.estimators.coupled import *
 from bsn.estimators.enumeration import *
 from bsn.estimators.registry import ESTIMATORS as ESTIMATORS, Estimator as Estimator, lookup as lookup
-from bsn.estimators.registry import checked_losses, first_state
+from bsn.estimators.registry import checked_losses
 from bsn.estimators.sampling import sample as sample, tied as tied
 
 
@@ -63,11 +60,10 @@ def gradient(
     >>> a, u = tf.constant([[0.0], [0.0]]), tf.constant([[0.3], [0.6]])
     >>> def f(b):
     ...     return (b[..., 0] - 0.45) ** 2
-    >>> for name in ("sigmoid-adjusted", "reinforce", "local-expectation"):
+    >>> for name in ("sigmoid-adjusted", "reinforce"):
     ...     print(name, gradient(name, f, a, u)[0].numpy().round(3).ravel())
     sigmoid-adjusted [ 0.275 -0.225]
     reinforce [ 0.151 -0.101]
-    local-expectation [0.025 0.025]
     """
     entry, logits = lookup(name), tf.convert_to_tensor(logits)
     if entry.kind == "sampler":
@@ -77,5 +73,4 @@ def gradient(
         return tape.gradient(loss, logits, unconnected_gradients="zero"), state
     if entry.initial is None:
         return entry.function(f, logits, noise, **options), state
-    state = first_state(entry, logits) if state is None else state
     return entry.function(f, logits, noise, state, **options)

@@ -19,7 +19,6 @@ def muprop(f: Loss, logits: Tensor, noise: Tensor, smooth: Loss | None = None) -
     """Take f's first-order expansion around p as control variate.
 
     g = (f(b) - f(p) - f'(p) (b - p)) (b - p) + f'(p) p (1 - p), with f'(p) (b - p) summed over units.
-    Requires two evaluations of f, at b and p, and f' at p; one uniform per unit. Unbiased.
     No variance if f is linear.
 
     Args:
@@ -59,7 +58,6 @@ def rebar(
     """Take f at the relaxed sample as control variate: `relax` with c(z) = eta f(sigmoid(z / t)).
 
     g = (f(b) - eta f(y~)) (b - p) + eta d/da (f(y) - f(y~)), for y = sigmoid(z / t) and y~ of z~.
-    Requires three evaluations of f, at b, y and y~, and f' at y and y~; two uniforms per unit. Unbiased.
 
     Args:
         noise: [2, ..., H], for b and z, and for z~; see `tied` for the paper's coupled noise.
@@ -81,14 +79,12 @@ def rebar(
     "Grathwohl et al. 2018, arXiv:1711.00123",
     noise=2,
     state="surrogate, its caller's",
-    caller="surrogate",
 )
 def relax(f: Loss, logits: Tensor, noise: Tensor, surrogate: Loss) -> Tensor:
     """Take a learned function c of z as control variate.
 
     g = (f(b) - c(z~)) (b - p) + d/da (c(z) - c(z~)), for z = a - logit(u), whose sign is b, and z~, another
     such z given b. The noise of z~ depends on a, and d/da goes through it (see `conditional_logistic`).
-    Requires one evaluation of f, no derivative, and c's derivative; two uniforms per unit. Unbiased.
 
     Args:
         noise: as in `rebar`.
@@ -121,12 +117,6 @@ def variance_gradient(estimate: Callable[[], Tensor], variables: list[Tensor]) -
 
     Returns:
         g, and a list of gradients like `variables`.
-
-    >>> eta = tf.Variable(0.5)
-    >>> u = tf.constant([[[0.3]], [[0.8]]])
-    >>> g, [slope] = variance_gradient(lambda: rebar(lambda b: b[..., 0], tf.zeros([1, 1]), u, eta), [eta])
-    >>> g.shape, slope.shape
-    (TensorShape([1, 1]), TensorShape([]))
     """
     with tf.GradientTape() as tape:
         tape.watch(variables)

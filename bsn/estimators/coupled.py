@@ -21,7 +21,6 @@ def arm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     """Weigh the difference of the pair's losses by the noise: augment, REINFORCE, merge.
 
     g = (f(b~) - f(b)) (u - 1/2).
-    Requires two evaluations of f, no derivative; one uniform per unit. Unbiased.
 
     >>> arm(lambda b: b[..., 0], tf.zeros([1, 1]), tf.constant([[0.25]])).numpy().tolist()
     [[0.25]]
@@ -35,7 +34,6 @@ def disarm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     """Weigh the difference of the pair's losses by the units that differ; also known as U2G.
 
     ``g = (f(b) - f(b~)) (b - b~) sigmoid(|a|) / 2``, which is 0 for units with b = b~.
-    Requires two evaluations of f, no derivative; one uniform per unit. Unbiased.
 
     >>> disarm(lambda b: b[..., 0], tf.zeros([1, 2]), tf.constant([[0.3, 0.6]])).numpy().tolist()
     [[0.25, -0.25]]

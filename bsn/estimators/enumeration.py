@@ -16,9 +16,8 @@ def local_expectation(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     """Sum out each unit with the others sampled; also known as RAM.
 
     g_i = p_i (1 - p_i) (f(b, b_i = 1) - f(b, b_i = 0)).
-    Requires H + 1 evaluations of f, at b and with each unit flipped, no derivative; one uniform per unit.
-    Unbiased. It is the conditional expectation of REINFORCE, with any baseline, given the other units, so its
-    variance is the least of these.
+    It is the conditional expectation of REINFORCE, with any baseline, given the other units, so its variance
+    is the least of these.
 
     >>> u = tf.constant([[0.3, 0.6]])
     >>> local_expectation(lambda b: b[..., 0] * b[..., 1], tf.zeros([1, 2]), u).numpy().tolist()
@@ -51,11 +50,9 @@ def exact(f: Loss, logits: Tensor, noise: Tensor | None = None) -> Tensor:
     """Compute the exact gradient by full enumeration.
 
     g = sum over all b of P(b) f(b) (b - p).
-    Requires 2^H evaluations of f, no derivative; no noise. No bias and no variance.
 
     >>> exact(lambda b: 2.0 * b[..., 0] * b[..., 1], tf.zeros([1, 2])).numpy().tolist()
     [[0.25, 0.25]]
     """
-    del noise
     b, weights = weighted_states(logits)
     return tf.reduce_sum((weights * f(b))[..., None] * score(logits, b), axis=0)

@@ -35,7 +35,6 @@ class Estimator:
         noise: uniforms per unit; a number, or a formula in K whose value is at least 2.
         state: what is carried from step to step; "" if nothing.
         initial: logits -> the state before the first step; None if there is none.
-        caller: the argument that the caller must supply and learn, such as a baseline; "" if none.
         rule: of one that takes a single pass without noise of its own, the arithmetic of one unit, which
             TensorFlow and Numba run alike. Of a sampler (p, q, b, slope) -> the sample's derivative, of a
             gradient estimator (p, q, b, loss, baseline) -> g; q is 1 - p.
@@ -52,7 +51,6 @@ class Estimator:
     noise: int | str = 1
     state: str = ""
     initial: Callable[[Tensor], Any] | None = None
-    caller: str = ""
     rule: Callable[..., Any] | None = None
 
     @property
@@ -82,7 +80,7 @@ def register(
 
     A function of f is a gradient estimator, any other a sampler. Each call checks its arguments first, and
     what f returns. Half precision is computed in float32. The arguments are the fields of `Estimator`; the
-    reference becomes the docstring's last line.
+    docstring ends with what they say.
     """
 
     def enter(function: Callable[P, R]) -> Callable[P, R]:
@@ -99,11 +97,13 @@ def register(
                 return tf.cast(result[0], narrow), result[1]  # type: ignore[return-value]
             return tf.cast(result, narrow)
 
-        if reference:
-            checked.__doc__ = f"{inspect.getdoc(function)}\n\nReference: {reference}."
         name = function.__name__.replace("_", "-")
         kind: Literal["gradient", "sampler"] = "gradient" if "f" in signature.parameters else "sampler"
         entry = ESTIMATORS[name] = Estimator(name, title, bias, reference, kind, checked, **facts)
+        checked.__doc__ = (
+            f"{inspect.getdoc(function)}\n\nEvaluations of f: {entry.evaluations}; its derivative at: "
+            f"{entry.derivative or 'none'}; uniforms per unit: {entry.noise}; {bias}."
+        ) + f"\n\nReference: {reference}." * bool(reference)
         return checked
 
     return enter
@@ -123,7 +123,7 @@ def prepare(entry: Estimator, given: dict[str, Any]) -> Any:
     logits = tf.convert_to_tensor(given["logits"])
     if not logits.dtype.is_floating:
         raise refusal(f"{entry.name}: the logits' type", logits.dtype.name, "one of floating point")
-    wide = given["logits"] = widened(logits)
+    wide = given["logits"] = tf.cast(logits, tf.float32) if logits.dtype.size == 2 else logits
     noise = given.get("noise")
     check_noise(entry, logits, noise)
     if noise is not None and entry.noise != 0:
@@ -140,21 +140,14 @@ def prepare(entry: Estimator, given: dict[str, Any]) -> Any:
     if "baseline" in given:
         given["baseline"] = tf.cast(given["baseline"], wide.dtype)
         _check_shapes(f"{entry.name}: baseline", given["baseline"], wide[..., 0])
-    for name in given.keys() - {"f", "logits", "noise"} if entry.initial else ():
-        _check_shapes(f"{entry.name}: {name}", given[name], first_state(entry, wide))
+    if entry.initial:
+        if logits.shape.rank == 1:
+            raise refusal(f"{entry.name}: the logits' shape", list(logits.shape), "[..., B, H]")
+        initial = entry.initial(wide)
+        for name in given.keys() - {"f", "logits", "noise"}:
+            given[name] = initial if given[name] is None else given[name]
+            _check_shapes(f"{entry.name}: {name}", given[name], initial)
     return logits.dtype
-
-
-def widened(logits: Tensor) -> Tensor:
-    """Return logits as they are computed with: half precision as float32."""
-    return tf.cast(logits, tf.float32) if logits.dtype.size == 2 else logits
-
-
-def first_state(entry: Estimator, logits: Tensor) -> Any:
-    """Return an estimator's state before the first step, None if it has none."""
-    if entry.initial and logits.shape.rank == 1:
-        raise refusal(f"{entry.name}: the logits' shape", list(logits.shape), "[..., B, H]")
-    return entry.initial(widened(logits)) if entry.initial else None
 
 
 def _check_shapes(what: str, value: Any, like: Any) -> None:

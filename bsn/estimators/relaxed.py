@@ -18,7 +18,7 @@ def concrete(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: Sc
     """Return the relaxed sample y itself (binary Gumbel-softmax); noise of 1/2 gives sigmoid(s a / t).
 
     g = f'(y) dy/da.
-    Requires f' at y, between 0 and 1; one uniform per unit. Unbiased for E[f(y)], biased for E[f(b)].
+    Unbiased for E[f(y)], biased for E[f(b)].
 
     >>> concrete(tf.constant([0.0]), tf.constant([0.25]), temperature=1.0).numpy().tolist()
     [0.75]
@@ -33,7 +33,7 @@ def st_gumbel(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: S
     """Sample, with the derivative of the relaxed sample y: straight-through Gumbel-softmax.
 
     g = f'(b) dy/da.
-    Requires f' at b; one uniform per unit. Biased, even if f is linear.
+    Biased, even if f is linear.
 
     >>> st_gumbel(tf.constant([0.0]), tf.constant([0.25])).numpy().tolist()
     [1.0]
@@ -50,8 +50,8 @@ def gumbel_rao(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: 
     """Sample, with ST-Gumbel's derivative averaged over K noises that lead to the same b.
 
     g = f'(b) (1/K) sum_k dy_k/da, for y_k = sigmoid(z~_k / t) and z~_k from `conditional_logistic`.
-    Requires f' at b; 1 + K uniforms per unit, the first for b, the others for z~. Bias: ST-Gumbel's; the
-    variance is at most ST-Gumbel's, and equal for K = 1.
+    The first uniform is for b, the others are for z~. Bias: ST-Gumbel's; the variance is at most ST-Gumbel's,
+    and equal for K = 1.
 
     dy_k/da is taken at fixed noise, as in ST-Gumbel and unlike in `relax`. A note in the paper takes it
     through the conditional noise, which would give another expectation than its own proposition states.

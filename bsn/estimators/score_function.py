@@ -51,7 +51,6 @@ def reinforce(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     """Weigh the score b - p by the loss.
 
     g = (b - p) f(b).
-    Requires one evaluation of f, no derivative; one uniform per unit. Unbiased.
 
     >>> reinforce(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]])).numpy().tolist()
     [[1.0]]
@@ -72,7 +71,6 @@ def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tupl
     """Subtract the moving average of past losses from the loss (reinforcement comparison).
 
     g = (b - p) (f(b) - c).
-    Requires one evaluation of f, no derivative; one uniform per unit. Unbiased.
 
     Args:
         mean: c, shape [...] without batch and units, a moving average of the batches before this one; at
@@ -102,7 +100,6 @@ def variance_adjusted(
     """Subtract from the loss, for each unit, the constant that minimises the variance.
 
     g = (b - p) (f(b) - c); c estimates E[(b - p)^2 f] / E[(b - p)^2] by moving averages of the batch means.
-    Requires one evaluation of f, no derivative; one uniform per unit.
     Bias: slight, because as in the post the averages include the present batch.
 
     Args:
@@ -122,18 +119,12 @@ def variance_adjusted(
     return by_rule(logits, b, loss, baseline[..., None, :]), (numerator, denominator)
 
 
-@register(
-    "NVIL",
-    "unbiased",
-    "Mnih, Gregor 2014, arXiv:1402.0030",
-    state="baseline, its caller's",
-    caller="baseline",
-)
+@register("NVIL", "unbiased", "Mnih, Gregor 2014, arXiv:1402.0030", state="baseline, its caller's")
 def nvil(f: Loss, logits: Tensor, noise: Tensor, baseline: Tensor) -> Tensor:
     """Subtract a learned baseline of each example from its loss.
 
     g = (b - p) (f(b) - c(x)); without the paper's division by a moving deviation of f(b) - c, a step length.
-    Requires one evaluation of f, no derivative; one uniform per unit. Unbiased for any c not depending on b.
+    Unbiased for any c not depending on b.
 
     Args:
         baseline: c(x), shape [...] like f's. The caller learns it as a function of the input x, by descending
@@ -153,7 +144,7 @@ def leave_one_out(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
 
     g = (1/K) sum_k (b_k - p) (f(b_k) - mean of f(b_j) over j != k), which is the samples' covariance of b and
     f, sum_k (b_k - mean b) (f(b_k) - mean f) / (K - 1), and (f_1 - f_2) (b_1 - b_2) / 2 for K = 2.
-    Requires K evaluations of f, no derivative; K uniforms per unit, noise [K, ..., H], K >= 2. Unbiased.
+    Noise is [K, ..., H], K >= 2.
 
     >>> u = tf.constant([[[0.3]], [[0.6]]])
     >>> leave_one_out(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), u).numpy().tolist()

@@ -14,13 +14,15 @@ from bsn.estimators.sampling import probability, sample
 
 __all__ = ["fires_only", "pass_through", "reinmax", "sigmoid", "sigmoid_adjusted"]
 
+BENGIO = "Bengio, Léonard, Courville 2013, arXiv:1308.3432"
+LINEAR = "biased, except where f is linear in each unit"
+
 
 def straight_through(logits: Tensor, value: Tensor, derivative: Tensor) -> Tensor:
     """Return `value`, with `derivative` in place of its derivative with respect to the logits."""
 
     @tf.custom_gradient
     def unit(logits: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        del logits
         return value, lambda upstream: upstream * derivative
 
     return unit(logits)
@@ -53,39 +55,24 @@ def by_rule(logits: Tensor, noise: Tensor, slope: Scalar, rule: Callable[..., Te
     return straight_through(logits, b, rule(p, q, b, slope))
 
 
-@register(
-    "Sigmoid",
-    "biased, except where f is linear in each unit",
-    "",
-    derivative="p",
-    noise=0,
-    rule=steepness,
-)
+@register("Sigmoid", LINEAR, "", derivative="p", noise=0, rule=steepness)
 def sigmoid(logits: Tensor, noise: Tensor | None, slope: Scalar = 1.0) -> Tensor:
     """Return the deterministic unit p = sigmoid(s a), no sample.
 
     g = f'(p) s p (1 - p), the derivative of f(p).
-    Requires f' at p; no noise. Bias: 0 if f is linear in each unit.
 
     >>> sigmoid(tf.constant([0.0]), noise=None).numpy().tolist()
     [0.5]
     """
-    del noise
     return probability(slope * logits)
 
 
-@register(
-    "Pass-through",
-    "biased",
-    "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
-    derivative="b",
-    rule=unchanged,
-)
+@register("Pass-through", "biased", BENGIO, derivative="b", rule=unchanged)
 def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with the identity as derivative.
 
     g = f'(b); the slope acts in the forward pass alone.
-    Requires f' at b; one uniform per unit. Bias: if f is linear, g is 1 / (p (1 - p)) times too large.
+    Bias: if f is linear, g is 1 / (p (1 - p)) times too large.
 
     >>> a = tf.constant([0.0, 0.0])
     >>> with tf.GradientTape() as tape:
@@ -97,18 +84,11 @@ def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     return by_rule(logits, noise, slope, unchanged)
 
 
-@register(
-    "Sigmoid-adjusted",
-    "biased, except where f is linear in each unit",
-    "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
-    derivative="b",
-    rule=steepness,
-)
+@register("Sigmoid-adjusted", LINEAR, BENGIO, derivative="b", rule=steepness)
 def sigmoid_adjusted(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with the sigmoid's derivative.
 
     g = f'(b) s p (1 - p). A slope that grows during training is *slope annealing*.
-    Requires f' at b; one uniform per unit.
     Bias: in expectation, p f'(1) + (1 - p) f'(0) replaces f(1) - f(0); 0 if f is linear in each unit.
 
     >>> sigmoid_adjusted(tf.zeros([2]), tf.constant([0.4, 0.6]), slope=2.0).numpy().tolist()
@@ -124,7 +104,7 @@ def fires_only(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, and pass the gradient only if the unit fired, as R2RT's code did before January 2017.
 
     g = f'(b) b; the slope acts in the forward pass alone.
-    Requires f' at b; one uniform per unit. Bias: the expectation is p f'(1).
+    Bias: the expectation is p f'(1).
 
     >>> fires_only(tf.zeros([2]), tf.constant([0.4, 0.6])).numpy().tolist()
     [1.0, 0.0]
@@ -144,7 +124,6 @@ def reinmax(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
 
     ``g = f'(b) s |b - p| / 2``, which is also DARN's estimator, a REINFORCE whose baseline
     f(b) + f'(b) (1/2 - b) extends f from b to 1/2.
-    Requires f' at b; one uniform per unit.
     Bias: in expectation, (f'(0) + f'(1)) / 2 replaces f(1) - f(0), the trapezoidal rule; 0 if f is at most
     quadratic in each unit, s p (1 - p) f''' / 12 if it is cubic.
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bookkit import engines
 from bookkit.compiled import kernels
 from bsn import curves
 from bsn.backend import tf
@@ -27,7 +28,7 @@ def draws_that_fit(p, u, k=10):
 def state(nets, i, estimator):
     """Return net i's [(W, b), ...] and, for each hidden layer, what the estimator averages, in float64."""
     if isinstance(nets, curves.Nets):
-        layers = [tuple(map(np.float64, pair)) for pair in nets.layers_of(i)]
+        layers = [tuple(map(np.float64, pair)) for pair in engines.layers_of(nets, i)]
         return layers, [tuple(np.float64(m[i]) for m in tf.nest.flatten(s)) for s in nets.states]
     stacked = nets.nets
     layers = [tuple(map(np.float64, pair)) for pair in kernels.net(stacked, i)]

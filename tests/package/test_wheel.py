@@ -25,7 +25,7 @@ from bsn.backend import keras, tf
 for name, entry in ESTIMATORS.items():
     options = {"baseline": tf.zeros([5]), "surrogate": lambda z: tf.reduce_sum(tf.tanh(z), -1)}
     noise = tf.random.uniform([5, 3] if entry.noise in (0, 1) else [2, 5, 3])
-    given = {entry.caller: options[entry.caller]} if entry.caller else {}
+    given = {option: options[option] for option in entry.options if option in options}
     g, _ = gradient(name, lambda b: tf.reduce_sum(b**2, -1), tf.zeros([5, 3]), noise, **given)
     assert g.shape == [5, 3] and tf.reduce_all(tf.math.is_finite(g)), name
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from bookkit import data, experiments, record, runs, statistics
+from bookkit import data, engines, experiments, record, runs, statistics
 from bookkit.compiled import kernels
 from bookkit.compiled.nets import Nets
 from bookkit.figures.style import intervals, styled
@@ -41,11 +41,11 @@ def step_by_step(spec: Spec, source: data.Data, steps: int) -> pd.DataFrame:
     how = np.ones(1, np.float32), np.ones(1, bool)
     table = []
     for t in range(steps):
-        weights, biases = tensorflow.layers_of(0)[0]
+        weights, biases = engines.layers_of(tensorflow, 0)[0]
         p = 1 / (1 + np.exp(-(images[rows[t]] @ weights + biases)))
         for nets in (tensorflow, compiled):
             nets.train(rows[t : t + 1], noise[t : t + 1], t, *how)
-        (first, *others), (own, *others_own) = tensorflow.layers_of(0), kernels.net(compiled.nets, 0)
+        (first, *others), (own, *others_own) = engines.layers_of(tensorflow, 0), kernels.net(compiled.nets, 0)
         # of pixels that are black in all examples, TensorFlow has no weights
         pairs = [(first[0], own[0] * tensorflow.live[:, None]), (first[1], own[1])]
         pairs += [pair for layers in zip(others, others_own) for pair in zip(*layers)]

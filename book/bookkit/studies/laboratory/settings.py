@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from bookkit import engines
 from bookkit.data import Data
 from bsn import curves
 from bsn.backend import Loss, Tensor, tf
@@ -97,4 +98,4 @@ def _trained(
         for step in range(start, end, RECORD_EVERY):
             stop = min(step + RECORD_EVERY, end)
             net.train(order[step:stop], noise[step - start : stop - start], step, slope, stochastic)
-        yield net.layers_of(0)
+        yield engines.layers_of(net, 0)
