@@ -65,9 +65,9 @@ def train(
 def on_claims(*numbers: int) -> Styler:
     """Return the record's verdicts on those claims of the post, for a page: one row per reading."""
     claims = statistics.scorecard()[1]
-    table = claims[claims.claim.isin(numbers)].rename(columns={"second": "second seeds"})
+    table = claims[claims.claim.isin(numbers)].copy()
     table["interval"] = intervals(table.low, table.high, "+.4f")
-    columns = ["claim", "reading", "effect", "interval", "record", "second seeds", "verdict"]
+    columns = ["claim", "reading", "effect", "interval", "verdict"]
     return styled(table[columns], {"effect": "{:+.4f}"})
 
 

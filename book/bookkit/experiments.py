@@ -7,7 +7,6 @@ import pandas as pd
 
 from bookkit import record
 from bookkit.paths import EXPERIMENTS, RECORD
-from bsn.errors import InputError
 from bsn.spec import Spec
 
 SETTINGS = [
@@ -16,7 +15,6 @@ SETTINGS = [
 ]  # fmt: skip
 STEPS_PER_EPOCH = 1001  # the post
 EARLY = 3  # epochs that tell how fast a net learns
-LEAST_SEEDS = 10  # of the book's record
 CSV = [
     "experiment", "label", "engine", "estimator", "hidden", "learning_rate", "slope_rate",
     "slope_in_training",
@@ -95,23 +93,3 @@ def summary(name: str, rows: Sequence[record.Row]) -> str:
         lines.append(f"{column}: " + "; ".join(map(str, sorted(frame[column].unique()))))
     counts = nets(rows).groupby(["dataset", "experiment", "label"], sort=False).seed.agg(seeds="nunique")
     return "\n".join([*lines, counts.reset_index().to_string(index=False)])
-
-
-def adopt(rows: Iterable[record.Row]) -> str:
-    """Make this build's compiled nets of the experiments, on MNIST, the book's record; return what it is.
-
-    It takes the seeds that every setting has; there must be at least `LEAST_SEEDS`.
-
-    Raises:
-        InputError: too few seeds, or a record that cannot be read or written.
-    """
-    by_key = {row["key"]: row for row in rows if row["dataset"] == "mnist" and row["engine"] == "compiled"}
-    tried = sorted({(row["seed"], row["data"]) for row in by_key.values()})
-    trained = [[record.key(spec, data, "compiled") for spec in specs([seed])] for seed, data in tried]
-    seeds = [keys for keys in trained if by_key.keys() >= set(keys)]
-    if len(seeds) < LEAST_SEEDS:
-        raise InputError(
-            f"record: this build's record has every setting of the experiments on MNIST at {len(seeds)} "
-            f"seeds; expected at least {LEAST_SEEDS} to adopt (see bsn build --profile full)"
-        )
-    return record.adopt(RECORD, [by_key[key] for keys in seeds for key in keys])

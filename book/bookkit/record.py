@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 import bsn
 from bookkit import environment, files
 from bookkit.data import Data
-from bookkit.paths import ROOT
 from bsn.curves import Curve
 from bsn.errors import InputError
 from bsn.spec import Spec
@@ -148,14 +147,6 @@ def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Sche
             pq.write_table(table, file, compression="zstd")
     except OSError as error:
         raise InputError(f"record: cannot write {path}: {error.strerror or error}") from None
-
-
-def adopt(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Schema = SCHEMA) -> str:
-    """Write a record of the book; return what was written. One that cannot be read is not overwritten."""
-    if path.exists():
-        read(path, schema)
-    write(path, rows, schema)
-    return f"{len(rows)} nets, {path.stat().st_size / 2**20:.1f} MiB, in {path.relative_to(ROOT)}"
 
 
 def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:

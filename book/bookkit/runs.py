@@ -20,8 +20,10 @@ from bsn.spec import Spec
 SIDE_BY_SIDE = 16  # nets; more are no faster, and fewer could not keep every core busy
 
 
-def run(specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "tensorflow") -> pd.DataFrame:
-    """Train the nets that this build's record lacks, and return the learning curves of all.
+def rows(
+    specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "tensorflow"
+) -> tuple[list[record.Row], int]:
+    """Train the nets that this build's record lacks; return the rows of all, and how many it lacked.
 
     Nets that agree in all but learning rate, slopes and modes, and share a seed, see the same
     mini-batches and the same noise, so that settings are compared in pairs. A net's result depends on
@@ -32,13 +34,6 @@ def run(specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "te
         settings: the record's folder, and where to train: on threads here, or on a scheduler's workers.
         engine: "tensorflow", or "compiled" for those that it serves; see `bookkit.engines`.
 
-    Returns:
-        A tidy DataFrame: `net` (position in `specs`), every field of the spec, `engine`, `dataset`,
-        `after_epoch` (epochs completed), `step` (mini-batches trained on so far), `metric`, `value`,
-        `diverged_step`, `seconds`. See `bsn.curves.Curve`: the last point of the metric "epoch" is the final
-        number, and a net that diverged predicts class 0 from then on. `seconds` is the net's share of a
-        core's time. In its `attrs`, `trained` is how many nets the record lacked.
-
     Raises:
         InputError: no specs, or the same one twice, a record that cannot be read or written, or a
             cluster that does not answer or is lost; what came before is recorded.
@@ -48,10 +43,23 @@ def run(specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "te
     if len(set(specs)) < len(specs):
         raise InputError("run: the same spec twice; expected different ones")
     keys = {spec: record.key(spec, data.checksum, engines.of(spec, engine)) for spec in specs}
-    rows, trained = record.completed(
+    return record.completed(
         keys, settings.record, settings.fresh, lambda lacking: train(lacking, data, settings, engine)
     )
-    curves = record.curves(rows)
+
+
+def run(specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "tensorflow") -> pd.DataFrame:
+    """Call `rows`, and return the learning curves.
+
+    Returns:
+        A tidy DataFrame: `net` (position in `specs`), every field of the spec, `engine`, `dataset`,
+        `after_epoch` (epochs completed), `step` (mini-batches trained on so far), `metric`, `value`,
+        `diverged_step`, `seconds`. See `bsn.curves.Curve`: the last point of the metric "epoch" is the final
+        number, and a net that diverged predicts class 0 from then on. `seconds` is the net's share of a
+        core's time. In its `attrs`, `trained` is how many nets the record lacked.
+    """
+    nets, trained = rows(specs, data, settings, engine)
+    curves = record.curves(nets)
     curves.attrs["trained"] = trained
     return curves
 

@@ -3,8 +3,7 @@
 Two rules, the same for all. A number *agrees* if it lies in the 95 % prediction interval for one more
 run. A claim says in which region an effect lies; it *holds* if the interval for the mean
 effect over seeds lies in that region, *does not hold* if the interval lies outside, and is *undecided*
-if it straddles the border. The intervals of all claims have a joint coverage of 95 % (Bonferroni). Either is
-*undecided* if a second set of seeds gives another verdict.
+if it straddles the border. The intervals of all claims have a joint coverage of 95 % (Bonferroni).
 """
 
 import functools
@@ -16,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from bookkit import experiments
-from bookkit.paths import CLAIMS, SECOND_SEEDS
+from bookkit.paths import CLAIMS
 from bsn.errors import InputError
 
 LEVEL = 0.95
@@ -117,43 +116,9 @@ def book_measures() -> pd.DataFrame:
 
 
 def scorecard(level: float = LEVEL) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return `numbers` and `claims` of the book's record with the verdicts of both sets of seeds.
-
-    Their columns `record` and `second` are the verdicts of the record's own and of the second set of seeds
-    (`second_seeds`) at 95 %; `flips` is whether they differ, and `verdict` is then undecided.
-    """
+    """Return `numbers` and `claims` of the book's record."""
     measures = book_measures()
-    tables = numbers(measures, level), claims(measures, level)
-    verdicts = second_seeds().set_index("key").verdict
-    for table, own in zip(tables, (numbers(measures), claims(measures))):
-        table["record"], table["second"] = own.verdict, verdicts[_keys(own)].to_list()
-        table["flips"] = table.record != table.second
-        table.loc[table.flips, "verdict"] = UNDECIDED
-    return tables
-
-
-def second_seeds() -> pd.DataFrame:
-    """Read what other seeds came to: key, mean, low, high, seeds, verdict, first_seed, last_seed."""
-    return pd.read_csv(SECOND_SEEDS)
-
-
-def _keys(table: pd.DataFrame) -> list[str]:
-    """What identifies a row of `numbers` or `claims` in the file of the second seeds."""
-    form = "number {experiment}: {label}"
-    if "claim" in table:
-        form = "claim {claim}: {measure} of {a} less {b} in {border_low:g} to {border_high:g}"
-    return [form.format_map(row) for row in table.to_dict("records")]
-
-
-def orderings(study: str) -> pd.DataFrame:
-    """Read the orderings of estimators that papers report and that a study can test.
-
-    Returns:
-        One row per ordering: `claim`, `source` (a key of references.bib), `quantity`, and the names `first`
-        and `second`: of the quantity "accuracy" the first has more, of "deviation" and "bias" less.
-    """
-    table = pd.read_csv(CLAIMS.with_name("orderings.csv"))
-    return table[table.study == study]
+    return numbers(measures, level), claims(measures, level)
 
 
 def claim_titles() -> dict[int, str]:

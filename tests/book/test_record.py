@@ -218,8 +218,6 @@ def test_record_on_the_command_line(folder):
     assert ",false,mnist,1,20," in listed.stdout and ",true," in listed.stdout and "True" not in listed.stdout
     told = run_bsn("record", "--build", **environment)
     assert told.returncode == 0 and "this build's record: nets trained: 1; " in told.stdout
-    nothing = run_bsn("record", "--adopt", **environment)
-    assert nothing.returncode == 2 and nothing.stderr.count("\n") == 1 and "to adopt" in nothing.stderr
     [path] = folder.iterdir()
     path.write_bytes(b"")
     spoilt = run_bsn("record", "--build", "--csv", **environment)

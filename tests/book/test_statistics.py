@@ -100,25 +100,3 @@ def test_claims_are_paired_by_seed():
     assert effects.to_numpy() == pytest.approx([0.3, 0.5, 0.7, -0.1])
     with pytest.raises(InputError, match="the record has no net '0: C'"):
         statistics._effects(measures, {"measure": "final", "a": "0: A", "b": "0: C"})
-
-
-def test_the_second_seeds_contradict_nothing():
-    """Some verdicts are undecided by one of the two sets; no claim holds by one and fails by the other."""
-    numbers, claims = statistics.scorecard()
-    flips = pd.concat([numbers.flips, claims.flips])
-    assert len(flips) == 22 + len(CLAIMS) and flips.mean() <= 0.12
-    own = statistics.claims(statistics.book_measures()).verdict
-    assert not ((own == HOLDS) & (claims.second == FAILS) | (own == FAILS) & (claims.second == HOLDS)).any()
-    for table, allowed in ((numbers, {AGREES, DIFFERS}), (claims, {HOLDS, FAILS, UNDECIDED})):
-        assert (table.verdict[table.flips] == UNDECIDED).all() and (table.seeds == 10).all()
-        assert set(table.record) | set(table.second) <= allowed
-    assert (pd.read_csv(statistics.SECOND_SEEDS).seeds == 10).all()
-
-
-def test_a_verdict_that_other_seeds_do_not_confirm_is_undecided(tmp_path, monkeypatch):
-    second = pd.read_csv(statistics.SECOND_SEEDS)
-    second.loc[0, "verdict"] = DIFFERS if second.verdict[0] == AGREES else AGREES
-    second.to_csv(tmp_path / "second.csv", index=False)
-    monkeypatch.setattr(statistics, "SECOND_SEEDS", tmp_path / "second.csv")
-    numbers, _ = statistics.scorecard()
-    assert numbers.flips[0] and numbers.verdict[0] == UNDECIDED and numbers.second[0] == second.verdict[0]

@@ -65,8 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--build", action="store_true", help="this build's record instead of the book's")
     add = record.add_mutually_exclusive_group().add_argument
     add("--csv", action="store_true", help="one row per net and experiment, as CSV")
-    studies, words = ("experiments", "ranking"), "make this build's nets of that study the book's record"
-    add("--adopt", nargs="?", const="experiments", choices=studies, help=words)
+    studies, words = (
+        ("experiments", "tensorflow", "ranking", "vae"),
+        "make a record of the book from this build's",
+    )
+    add(
+        "--adopt",
+        nargs="?",
+        const="experiments",
+        choices=studies,
+        help=f"{words}, which trains what it lacks",
+    )
     record.set_defaults(function=_record)
 
     diff = commands.add_parser("diff", help="which numbers and verdicts moved between two builds")
@@ -87,16 +96,19 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _record(options: argparse.Namespace) -> int:
     from bookkit import experiments, record
-    from bookkit.studies import ranking
 
-    build, folder = options.build or options.adopt, Settings.from_environment().record
-    rows = experiments.book_rows() if not build else record.read_all(folder) if folder else []
+    settings = Settings.from_environment()
     if options.adopt:
-        print({"experiments": experiments, "ranking": ranking}[options.adopt].adopt(rows))
-    elif options.csv:
+        from bookkit.studies import records
+
+        print(records.adopt(options.adopt, settings))
+        return 0
+    folder = settings.record
+    rows = experiments.book_rows() if not options.build else record.read_all(folder) if folder else []
+    if options.csv:
         print(experiments.nets(rows).to_csv(index=False, float_format="%.6g"), end="")
     else:
-        print(experiments.summary("this build's record" if build else "the book's record", rows))
+        print(experiments.summary("this build's record" if options.build else "the book's record", rows))
     return 0
 
 

@@ -1,23 +1,15 @@
-"""Whether TensorFlow and the compiled engine train the same nets: step by step, and in the end.
-
-``python -m bookkit.studies.agreement`` trains the nets of the post's numbers in TensorFlow, at the seeds of
-the book's record, and writes `book/record/tensorflow.parquet`. A stopped run goes on where it was.
-"""
-
-import sys
+"""Whether TensorFlow and the compiled engine train the same nets: step by step, and in the end."""
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from bookkit import data, engines, experiments, record, runs, statistics
+from bookkit import data, engines, experiments, record, statistics
 from bookkit.compiled import kernels
 from bookkit.compiled.nets import Nets
 from bookkit.figures.style import intervals, styled
 from bookkit.paths import TENSORFLOW
-from bookkit.settings import Settings
 from bsn import curves
-from bsn.errors import InputError
 from bsn.estimators import ESTIMATORS
 from bsn.spec import BATCH_SIZE, Spec
 
@@ -108,24 +100,3 @@ def show(table: pd.DataFrame) -> Styler:
     columns = ["number", "compiled", "tensorflow", "effect", "interval", "verdict", "diverged"]
     page = page[columns].rename(columns={"tensorflow": "TensorFlow", "effect": "difference"})
     return styled(page, {"compiled": "{:.4f}", "TensorFlow": "{:.4f}", "difference": "{:+.4f}"})
-
-
-def train_the_record() -> int:
-    """Train in TensorFlow what `finals` compares, and write it; return how many nets these are."""
-    settings, seeds = Settings.from_environment(), {row["seed"] for row in experiments.book_rows()}
-    specs = experiments.specs(sorted(seeds), published=True)
-    if settings.record is None:
-        raise InputError("agreement: BSN_RECORD is empty; expected a folder")
-    source = data.load("mnist", settings.mnist_dir)
-    runs.run(specs, source, settings)
-    keys = [record.key(spec, source.checksum, "tensorflow") for spec in specs]
-    record.write(TENSORFLOW, list(record.look_up(settings.record, keys).values()))
-    return len(specs)
-
-
-if __name__ == "__main__":
-    try:
-        print(f"bsn: {train_the_record()} nets are in {TENSORFLOW}")
-    except InputError as error:
-        print(f"bsn: {error}", file=sys.stderr)
-        sys.exit(2)

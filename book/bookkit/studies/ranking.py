@@ -1,4 +1,4 @@
-"""Which estimator trains the post's classifier best: a learning rate tuned for each, then ranks over seeds.
+"""Which estimator trains the post's classifier best: a learning rate tuned for each, then fresh seeds.
 
 For every estimator and depth the same learning rates are tried, once each, and the one with the best final
 validation accuracy is taken, its only tuning. Nets at other seeds are then trained with it and
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
+from scipy import stats
 
-from bookkit import engines, record, runs, statistics
+from bookkit import record, runs
 from bookkit.figures import style
-from bookkit.figures.style import INK, MUTED, SERIES, Figure, Style, intervals, styled
+from bookkit.figures.style import INK, MUTED, SERIES, Figure, Style, styled
 from bookkit.paths import RANKING
 from bsn.errors import InputError
 from bsn.estimators.registry import ESTIMATORS
-from bsn.spec import Spec
 
 RANKED = (  # in the book's record
     "sigmoid pass-through sigmoid-adjusted fires-only reinmax concrete st-gumbel gumbel-rao reinforce "
@@ -28,6 +28,7 @@ RANKED = (  # in the book's record
 SHARED: dict[str, Any] = dict(stable_loss=True, epochs=10)  # of the record's nets
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 DEPTHS, WIDTH = (1, 2, 3, 4), 100
+NEAR = 0.002  # accuracies this near to the best are as good
 BEGUN = 0.2  # accuracy above which a net has begun to train: twice what guessing one of ten classes does
 TUNING_SEED, SEEDS = 100, range(1, 11)
 # whether an estimator takes the loss's derivative -> how it is drawn
@@ -79,69 +80,44 @@ def best_rates(tuned: pd.DataFrame) -> pd.DataFrame:
     return best[columns].assign(edge=edge)
 
 
-def differences(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataFrame:
-    """Compare all estimators of a depth in pairs, at the seeds that all nets have.
-
-    From `finals` of the nets of `judged`: one row per ordered pair and depth, with `effect` (accuracy of the
-    first minus the second's, mean over seeds) and its interval; all have a joint coverage of `level`
-    (Bonferroni).
-    """
-    table = accuracies.pivot(index="seed", columns=["depth", "estimator"], values="final")
-    table = table.dropna().sort_index(axis="columns")
-    pairs = [(one, other) for one, other in itertools.permutations(table.columns, 2) if one[0] == other[0]]
-    first, second = (list(nets) for nets in zip(*pairs))
-    effects = table[first].to_numpy() - table[second].to_numpy()
-    # a pair and its reverse have one interval
-    low, high = statistics.mean_interval(effects, 1 - (1 - level) / (len(pairs) / 2))
-    compared = pd.DataFrame(first, columns=["depth", "first"]).assign(second=[name for _, name in second])
-    return compared.assign(effect=effects.mean(0), low=low, high=high)
-
-
-def ranks(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataFrame:
-    """Rank the estimators at each depth, as far as the seeds tell.
-
-    An estimator is surely better than another if the interval of their difference lies above 0. Its
-    rank is at least 1 + the number of those surely better, and at most the number of all minus those
-    surely worse. These intervals and those of the means have a joint coverage of `level`.
+def ranks(accuracies: pd.DataFrame) -> pd.DataFrame:
+    """Summarise the estimators at each depth, from `finals` of the nets of `judged`.
 
     Returns:
-        One row per depth and estimator, the best mean first: `learning_rate`, `mean`, `low`, `high` (its
-        interval), `first`, `last` (possible rank), and numbers of nets: `seeds`, `begun`, `diverged`.
+        One row per depth and estimator, the best accuracy first: `learning_rate`; numbers of nets: `seeds`,
+        `begun`, `diverged`; of those that began to train the interquartile mean `accuracy`, and its 95 %
+        bootstrap interval `low` to `high`. NaN if fewer than two began.
+
+    Reference: Agarwal et al. 2021, arXiv:2108.13264.
     """
-    half = (1 - level) / 2  # of what may go wrong is left to the differences, half to the means
-    nets = accuracies.assign(begun=accuracies.final > BEGUN, diverged=accuracies.diverged_step >= 0)
-    by_setting = nets.groupby(["depth", "estimator"])
-    table = by_setting.agg(
-        learning_rate=("learning_rate", "first"),
-        mean=("final", "mean"),
-        seeds=("final", "size"),
-        begun=("begun", "sum"),
-        diverged=("diverged", "sum"),
-    )
-    ends = [statistics.mean_interval(values, 1 - half / len(table)) for _, values in by_setting.final]
-    table["low"], table["high"] = np.clip(np.transpose(ends), 0, 1)
-    pairs = differences(accuracies, 1 - half)
-    others = pairs.assign(better=pairs.high < 0, worse=pairs.low > 0).groupby(["depth", "first"])
-    table["first"] = 1 + others.better.sum()
-    table["last"] = table.groupby("depth")["mean"].transform("size") - others.worse.sum()
-    return table.reset_index().sort_values(["depth", "mean"], ascending=[True, False], ignore_index=True)
+    rows = []
+    for (depth, name), nets in accuracies.groupby(["depth", "estimator"]):
+        begun = nets.final[nets.final > BEGUN].to_numpy()
+        row = {"depth": depth, "estimator": name, "learning_rate": nets.learning_rate.iloc[0]}
+        row |= {"seeds": len(nets), "begun": len(begun), "diverged": int((nets.diverged_step >= 0).sum())}
+        if len(begun) > 1:
+            ends = stats.bootstrap(
+                [begun], _interquartile_mean, method="percentile", rng=np.random.default_rng(0)
+            ).confidence_interval
+            row |= {"accuracy": _interquartile_mean(begun), "low": ends.low, "high": ends.high}
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(["depth", "accuracy"], ascending=[True, False], ignore_index=True)
 
 
-def orderings(accuracies: pd.DataFrame, level: float = statistics.LEVEL) -> pd.DataFrame:
-    """Compare the published orderings with trained nets: verdicts by the intervals of `differences`."""
-    table = statistics.orderings("ranking").merge(differences(accuracies, level), on=["first", "second"])
-    table["verdict"] = statistics.region_verdict(table.low, table.high, 0, np.inf)
-    return table[["claim", "source", "depth", "effect", "low", "high", "verdict"]]
+def _interquartile_mean(values: np.ndarray, axis: int = -1) -> Any:
+    return stats.trim_mean(values, 0.25, axis=axis)
 
 
-def leaders(ranked: pd.DataFrame) -> pd.Series:
-    """Depth -> the estimators that may rank first, the best mean first, in words."""
-    return ranked[ranked["first"] == 1].groupby("depth").estimator.agg(", ".join)
+def leaders(ranked: pd.DataFrame) -> dict[int, list[str]]:
+    """Depth -> the estimators within `NEAR` of the best, of those that began to train at the most seeds."""
+    sure = ranked[ranked.begun == ranked.groupby("depth").begun.transform("max")]
+    near = sure[sure.accuracy >= sure.groupby("depth").accuracy.transform("max") - NEAR]
+    return near.groupby("depth").estimator.agg(list).to_dict()
 
 
-def by_mean(ranked: pd.DataFrame) -> list[str]:
-    """Order the estimators of `ranks` by their mean over the depths, the best first."""
-    return list(ranked.groupby("estimator")["mean"].mean().sort_values(ascending=False).index)
+def by_accuracy(ranked: pd.DataFrame) -> list[str]:
+    """Order the estimators of `ranks` by their accuracy, averaged over the depths, the best first."""
+    return list(ranked.groupby("estimator").accuracy.mean().sort_values(ascending=False).index)
 
 
 def show_rates(rates: pd.DataFrame) -> Styler:
@@ -151,28 +127,21 @@ def show_rates(rates: pd.DataFrame) -> Styler:
 
 
 def show(ranked: pd.DataFrame) -> Styler:
-    """Format `ranks`: one row per estimator, one column per depth: accuracy, rank, nets begun if not all."""
+    """Format `ranks`: one row per estimator, one column per depth, with the nets begun if not all."""
     cells = []
     for row in ranked.to_dict("records"):
         begun = f", {row['begun']} of {row['seeds']}" if row["begun"] < row["seeds"] else ""
-        cells.append(f"{row['mean']:.4f} ({row['first']} to {row['last']})" + begun)
+        cells.append("{accuracy:.4f} ({low:.4f} to {high:.4f})".format_map(row) + begun)
     table = ranked.assign(cell=cells).pivot(index="estimator", columns="depth", values="cell")
-    return styled(table.loc[by_mean(ranked)].rename(columns=layers), hide_index=False)
-
-
-def show_orderings(table: pd.DataFrame) -> Styler:
-    """Format `orderings`."""
-    shown = table[["claim", "depth", "effect"]].copy()
-    shown["interval"], shown["verdict"] = intervals(table.low, table.high, "+.4f"), table.verdict
-    return styled(shown, {"effect": "{:+.4f}"})
+    return styled(table.loc[by_accuracy(ranked)].rename(columns=layers), hide_index=False)
 
 
 def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.DataFrame) -> Figure:
-    """Draw test errors, a panel per depth: the record's mean and interval by `ranks`, this build's `finals`.
+    """Draw test errors, a panel per depth: the record by `ranks`, and this build's `finals`.
 
-    `reference` has the mean accuracy of the sigmoid net, which is not binary, by depth.
+    `reference` has the accuracy of the sigmoid net, which is not binary, by depth.
     """
-    names, depths = by_mean(ranked), sorted(ranked.depth.unique())
+    names, depths = by_accuracy(ranked), sorted(ranked.depth.unique())
     own = own[own.estimator.isin(names)]
     figure, axes = style.panels([layers(depth) for depth in depths], 2, 0.22 * len(names) + 0.55, 0.9)
     for depth, axis in zip(depths, axes):
@@ -184,7 +153,7 @@ def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.Data
             ends = np.maximum([100 * (1 - nets.high), 100 * (1 - nets.low)], 0.01)
             axis.hlines(rows, *ends, color=colour, linewidth=3, alpha=0.5)
             mark: Style = dict(color=colour, marker=marker, s=26, zorder=3)
-            axis.scatter(100 * (1 - nets["mean"]), rows, label=label, **mark)
+            axis.scatter(100 * (1 - nets.accuracy), rows, label=label, **mark)
         triangle: Style = dict(marker="^", facecolors="none", edgecolors=INK, linewidths=1.1, s=34, zorder=4)
         axis.scatter(
             100 * (1 - drawn.final), drawn.estimator.map(names.index), label="this build", **triangle
@@ -198,8 +167,10 @@ def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.Data
     axes[0].set_xticks([], minor=True)
     figure.suptitle("Test error, %")
     style.shared_legend(figure, ncols=2)
-    text = "Test errors by estimator and depth: the record's mean and interval, and this build's nets."
-    sigmoid = pd.DataFrame({"depth": reference.keys(), "mean": reference.values(), "estimator": "sigmoid"})
+    text = "Test errors by estimator and depth: the record's accuracy and interval, and this build's nets."
+    sigmoid = pd.DataFrame(
+        {"depth": reference.keys(), "accuracy": reference.values(), "estimator": "sigmoid"}
+    )
     nets = own[["depth", "estimator", "seed", "final"]].astype({"seed": "Int64"})
     return Figure(figure, text, pd.concat([ranked, sigmoid, nets.rename(columns={"final": "this build"})]))
 
@@ -222,24 +193,3 @@ def book_finals() -> tuple[pd.DataFrame, pd.DataFrame]:
         raise InputError(f"ranking: the book has no {RANKING.name}; bsn record --adopt ranking makes one")
     accuracies = finals(record.curves(record.read(RANKING)))
     return accuracies[accuracies.evaluate_on == "validation"], accuracies[accuracies.evaluate_on == "test"]
-
-
-def adopt(rows: Iterable[record.Row]) -> str:
-    """Make this build's nets of the ranking, on MNIST, the book's; raise an `InputError` if it lacks some."""
-    by_key = {row["key"]: row for row in rows if row["dataset"] == "mnist"}
-    checksums = {row["data"] for row in by_key.values()}
-
-    def chosen(settings: dict[str, dict[str, Any]], seeds: Sequence[int], use: str) -> list[record.Row]:
-        specs = [Spec(**fields, **SHARED, seed=seed) for fields in settings.values() for seed in seeds]
-        keys = [record.key(spec, data, engines.of(spec, "compiled")) for spec in specs for data in checksums]
-        nets = [by_key[key] for key in keys if key in by_key]
-        if len(nets) != len(specs):
-            raise InputError(
-                f"record: this build's record has {len(nets)} of {len(specs)} nets that the ranking {use} on "
-                "MNIST; expected all of them (see bsn build --profile full --chapter ranking)"
-            )
-        return nets
-
-    tuned = chosen(tuning(RANKED, DEPTHS, WIDTH, LEARNING_RATES), [TUNING_SEED], "tunes with")
-    rates = best_rates(finals(record.curves(tuned)))
-    return record.adopt(RANKING, tuned + chosen(judged(rates, WIDTH), SEEDS, "judges"))

@@ -1,4 +1,4 @@
-"""What follows from the measurements: errors, a ranking, and verdicts on published orderings."""
+"""What follows from the measurements: errors and a ranking."""
 
 from typing import Any
 
@@ -91,39 +91,3 @@ def profile(frame: pd.DataFrame, by: str, title: str) -> Figure:
     shared_legend(figure, ncols=2)
     text = f"{title}: bias and standard deviation of each estimator, in lengths of the exact gradient."
     return Figure(figure, text, medians.reset_index())
-
-
-def compare(frame: pd.DataFrame, setting: str, repeat: str | None = None) -> pd.DataFrame:
-    """Judge every published ordering in one setting: the ratio of variances or biases, and a verdict.
-
-    The verdict rests on the geometric mean of the ratio and its interval, all with a joint coverage of 95 %;
-    `repeat` is the column of independent repetitions. Without one it rests on the median, the smallest and
-    the greatest ratio of all points; if they differ it says at how many it holds.
-
-    Returns:
-        One row per ordering: `claim`, `source`, `where` (the setting), `ratio`, `low`, `high`, `verdict`.
-    """
-    rows = []
-    points = [column for column in ("target", "logit", "problem", "net", "step") if column in frame]
-    published = statistics.orderings("laboratory")
-    for claim in published.itertuples():
-        parts = [frame[frame.estimator == name].set_index(points) for name in (claim.first, claim.second)]
-        smaller, larger = (bias(part) if claim.quantity == "bias" else part.deviation**2 for part in parts)
-        ratio = (smaller.mask(smaller < ROUNDING, 0.0) / larger).dropna()
-        if repeat:
-            typical, low, high = _geometric_mean(ratio, ratio.index.get_level_values(repeat), len(published))
-        else:
-            typical, low, high = ratio.median(), ratio.min(), ratio.max()
-        verdict = statistics.region_verdict(low, high, -np.inf, 1 + ROUNDING)
-        if verdict == statistics.UNDECIDED and not repeat:
-            verdict = f"at {(ratio <= 1 + ROUNDING).sum()} of {len(ratio)} points"
-        rows.append((claim.claim, claim.source, setting, typical, low, high, verdict))
-    return pd.DataFrame(rows, columns=["claim", "source", "where", "ratio", "low", "high", "verdict"])
-
-
-def show_orderings(table: pd.DataFrame) -> Styler:
-    """Format rows of `compare`: one row per claim and setting."""
-    table = table.sort_values("claim", kind="stable")
-    shown = table[["claim", "where", "ratio"]].copy()
-    shown["interval"], shown["verdict"] = intervals(table.low, table.high, ".4g"), table.verdict
-    return styled(shown, {"ratio": "{:.4g}"})

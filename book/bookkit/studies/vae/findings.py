@@ -3,8 +3,6 @@
 Nets are one row each, as from `bookkit.studies.vae.runs.read`.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -23,32 +21,16 @@ def published() -> pd.DataFrame:
     return pd.read_csv(TABLES / "vae_published.csv")
 
 
-def training_bound(nets: pd.DataFrame, step: int | None = None) -> pd.Series:
-    """Return each net's mean ELBO over the `TAIL` steps, or fewer, before a step; the last by default."""
-    ends = nets.steps if step is None else [step] * len(nets)
-    bounds = [
-        np.mean(curve[max(0, end - TAIL) // every : end // every])
-        for curve, end, every in zip(nets.curve, ends, nets.every)
-    ]
+def training_bound(nets: pd.DataFrame) -> pd.Series:
+    """Return each net's mean ELBO over its last `TAIL` steps, or all if they are fewer."""
+    bounds = [np.mean(curve[-TAIL // every :]) for curve, every in zip(nets.curve, nets.every)]
     return pd.Series(bounds, nets.index, float)
 
 
-def gain(nets: pd.DataFrame) -> float:
-    """Return by how many nats the training bound rose in the last `TAIL` steps, on average."""
-    return float((training_bound(nets) - training_bound(nets, int(nets.steps.iloc[0]) - TAIL)).mean())
-
-
-def bounds(nets: pd.DataFrame, measure: str, step: int | None = None) -> pd.DataFrame:
+def bounds(nets: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return one architecture's bounds, one row per seed and one column per estimator."""
-    values = nets.test_bound if measure == "test" else training_bound(nets, step)
+    values = nets.test_bound if measure == "test" else training_bound(nets)
     return nets.assign(value=values).pivot(index="seed", columns="estimator", values="value")
-
-
-def spreads(nets: pd.DataFrame) -> tuple[float, float]:
-    """Return within how many nats lie the published bounds, and the same estimators' mean training bounds."""
-    known = published().dropna()
-    here = bounds(nets, "train").mean()[np.union1d(known["first"], known["second"])]
-    return known.first_bound.max() - known.second_bound.min(), here.max() - here.min()
 
 
 def ranking(nets: pd.DataFrame) -> pd.DataFrame:
@@ -104,11 +86,8 @@ def curves(nets: pd.DataFrame, title: str, reference: str | None = None) -> Figu
     return Figure(figure, f"{title}, in nats, one curve per estimator.", data)
 
 
-def orderings(nets: pd.DataFrame, step: int | None = None) -> pd.DataFrame:
+def orderings(nets: pd.DataFrame) -> pd.DataFrame:
     """Judge the published orderings that these nets, of equal seeds for all estimators, can be compared with.
-
-    At a `step` that is named the orderings of the test bound are left out, though counted: intervals have one
-    width at all steps.
 
     Returns:
         The rows of `published` with `claim`; `effect`, the mean over seeds of the first's bound minus the
@@ -116,19 +95,13 @@ def orderings(nets: pd.DataFrame, step: int | None = None) -> pd.DataFrame:
     """
     rows, effects = [], []
     for row in published().to_dict("records"):
-        table = bounds(nets[nets.architecture == row["architecture"]], row["measure"], step)
+        table = bounds(nets[nets.architecture == row["architecture"]], row["measure"])
         if {row["first"], row["second"]} <= set(table):
             rows.append(row | {"claim": f"{row['first']} > {row['second']}"})
             effects.append(table[row["first"]] - table[row["second"]])
     low, high = statistics.mean_interval(np.transpose(effects), 1 - (1 - statistics.LEVEL) / len(rows))
     verdict = statistics.region_verdict(low, high, 0, np.inf)
-    judged = pd.DataFrame(rows).assign(effect=np.mean(effects, 1), low=low, high=high, verdict=verdict)
-    return judged if step is None else judged[judged.measure == "train"]
-
-
-def along(nets: pd.DataFrame, steps: Iterable[int]) -> pd.DataFrame:
-    """Return the `orderings` after each of some numbers of steps, with a column `step`."""
-    return pd.concat([orderings(nets, step).assign(step=step) for step in steps])
+    return pd.DataFrame(rows).assign(effect=np.mean(effects, 1), low=low, high=high, verdict=verdict)
 
 
 def show_orderings(table: pd.DataFrame) -> Styler:

@@ -1,0 +1,59 @@
+"""The book's records: which nets each of them holds."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bookkit import data, experiments, paths, record, runs
+from bookkit.data import Data
+from bookkit.settings import Settings
+from bookkit.studies import ranking
+from bookkit.studies.vae import runs as vae
+from bsn.spec import Spec
+
+SEEDS = range(1, 11)
+
+
+def _experiments(source: Data, settings: Settings) -> list[record.Row]:
+    return runs.rows(experiments.specs(SEEDS), source, settings, "compiled")[0]
+
+
+def _tensorflow(source: Data, settings: Settings) -> list[record.Row]:
+    return runs.rows(experiments.specs(SEEDS, published=True), source, settings, "tensorflow")[0]
+
+
+def _ranking(source: Data, settings: Settings) -> list[record.Row]:
+    def train(nets: Mapping[str, dict[str, Any]], seeds: range) -> list[record.Row]:
+        specs = [Spec(**fields, **ranking.SHARED, seed=seed) for fields in nets.values() for seed in seeds]
+        return runs.rows(specs, source, settings, "compiled")[0]
+
+    tried = ranking.tuning(ranking.RANKED, ranking.DEPTHS, ranking.WIDTH, ranking.LEARNING_RATES)
+    tuned = train(tried, range(ranking.TUNING_SEED, ranking.TUNING_SEED + 1))
+    rates = ranking.best_rates(ranking.finals(record.curves(tuned)))
+    return tuned + train(ranking.judged(rates, ranking.WIDTH), ranking.SEEDS)
+
+
+def _vae(source: Data, settings: Settings) -> list[Any]:
+    return vae.train(vae.BOOK_RUNS, source, settings)[0].to_dict("records")
+
+
+Train = Callable[[Data, Settings], list[Any]]
+BOOK: dict[str, tuple[Train, Any, Any]] = {
+    "experiments": (_experiments, paths.RECORD, record.SCHEMA),
+    "tensorflow": (_tensorflow, paths.TENSORFLOW, record.SCHEMA),
+    "ranking": (_ranking, paths.RANKING, record.SCHEMA),
+    "vae": (_vae, paths.VAE, vae.SCHEMA),
+}
+
+
+def adopt(name: str, settings: Settings) -> str:
+    """Make one of the book's records from this build's, which trains what it lacks; return what it is.
+
+    Raises:
+        InputError: MNIST cannot be had, or a record that cannot be read or written: none is written over.
+    """
+    train, path, schema = BOOK[name]
+    if path.exists():
+        record.read(path, schema)
+    rows = train(data.load("mnist", settings.mnist_dir), settings)
+    record.write(path, rows, schema)
+    return f"{len(rows)} nets, {path.stat().st_size / 2**20:.1f} MiB, in {path}"
