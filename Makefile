@@ -38,10 +38,9 @@ $(VENV)/bin/uv:
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 
-# byte code and training compiled now: otherwise each kernel's first start would pay for it
+# byte code compiled now: otherwise each kernel's first start would pay for it
 $(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/uv
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable . --editable book
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
-	@$(VENV)/bin/python -m bookkit.compiled
 	@touch $@

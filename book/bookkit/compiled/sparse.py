@@ -12,8 +12,7 @@ import numpy as np
 
 from bookkit.compiled.jit import compiled
 
-GROUP = 8  # rows added together: fewer loads and stores of the sum
-TILE = 640  # columns at a time, so that what is read again stays in the cache
+GROUP = 4  # rows added together: fewer loads and stores of the sum
 
 
 class Sparse(typing.NamedTuple):
@@ -64,32 +63,18 @@ def columns(chosen: np.ndarray, images: Sparse, pixels: int) -> Sparse:
 
 
 @compiled
-def _add_rows(
-    total: np.ndarray, start: int, end: int, index: np.ndarray, value: np.ndarray, matrix: np.ndarray,
-    low: int, high: int,
-) -> None:  # fmt: skip
-    """Add to total the sum of value[k] * matrix[index[k], low:high], k in start:end, `GROUP` at a time."""
-    for k in range(start, end, GROUP):
-        # sliced in one go: of a slice of a slice Numba doesn't know that it is contiguous
-        m0, m1 = matrix[index[k], low:high], matrix[index[k + 1], low:high]
-        m2, m3 = matrix[index[k + 2], low:high], matrix[index[k + 3], low:high]
-        m4, m5 = matrix[index[k + 4], low:high], matrix[index[k + 5], low:high]
-        m6, m7 = matrix[index[k + 6], low:high], matrix[index[k + 7], low:high]
-        v0, v1, v2, v3 = value[k], value[k + 1], value[k + 2], value[k + 3]
-        v4, v5, v6, v7 = value[k + 4], value[k + 5], value[k + 6], value[k + 7]
-        for j in range(high - low):
-            total[j] += (
-                v0 * m0[j] + v1 * m1[j] + v2 * m2[j] + v3 * m3[j]
-                + v4 * m4[j] + v5 * m5[j] + v6 * m6[j] + v7 * m7[j]
-            )  # fmt: skip
-
-
-@compiled
 def add_product(chosen: np.ndarray, sparse: Sparse, matrix: np.ndarray, out: np.ndarray) -> None:
     """Add to each out[i] the row of `sparse` numbered chosen[i] times `matrix`."""
-    width = matrix.shape[1]
-    for low in range(0, width, TILE):
-        high = min(low + TILE, width)
-        for i in range(len(chosen)):
-            start, end = sparse.start[chosen[i]], sparse.start[chosen[i] + 1]
-            _add_rows(out[i, low:high], start, end, sparse.indices, sparse.value, matrix, low, high)
+    value, index = sparse.value, sparse.indices
+    for i in range(len(chosen)):
+        total = out[i]
+        for k in range(sparse.start[chosen[i]], sparse.start[chosen[i] + 1], GROUP):
+            m0, m1, m2, m3 = (
+                matrix[index[k]],
+                matrix[index[k + 1]],
+                matrix[index[k + 2]],
+                matrix[index[k + 3]],
+            )
+            v0, v1, v2, v3 = value[k], value[k + 1], value[k + 2], value[k + 3]
+            for j in range(len(total)):
+                total[j] += v0 * m0[j] + v1 * m1[j] + v2 * m2[j] + v3 * m3[j]

@@ -108,11 +108,11 @@ def _interquartile_mean(values: np.ndarray, axis: int = -1) -> Any:
     return stats.trim_mean(values, 0.25, axis=axis)
 
 
-def leaders(ranked: pd.DataFrame) -> dict[int, list[str]]:
+def leaders(ranked: pd.DataFrame) -> dict[Any, list[str]]:
     """Depth -> the estimators within `NEAR` of the best, of those that began to train at the most seeds."""
     sure = ranked[ranked.begun == ranked.groupby("depth").begun.transform("max")]
     near = sure[sure.accuracy >= sure.groupby("depth").accuracy.transform("max") - NEAR]
-    return near.groupby("depth").estimator.agg(list).to_dict()
+    return {depth: list(names) for depth, names in near.groupby("depth").estimator}
 
 
 def by_accuracy(ranked: pd.DataFrame) -> list[str]:
