@@ -36,7 +36,7 @@ def test_bench_writes_one_json_object():
     assert [one["name"] for one in report["contestants"]] == list(contest.contestants())
     for one in report["contestants"]:
         assert len(one["rates"]) == 2 and min(one["rates"]) <= one["rate"] <= max(one["rates"])
-        assert 0.3 < one["accuracy"] < 1 and 100 < one["memory"]
+        assert 0.3 < one["accuracy"] < 1
     assert "TF1-style session loop" in report["ratios"]
 
 

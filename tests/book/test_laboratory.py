@@ -189,7 +189,7 @@ def test_ranking(measured):
     "name, value",
     [
         ("targets", [0.5]), ("targets", [1.0]), ("units", 7), ("units", 1), ("layer_width", 9), ("draws", 1),
-        ("net_seeds", [1]), ("checkpoints", [100, 0]), ("checkpoints", [-1]), ("problems", 1), ("points", 1),
+        ("net_seeds", [1]), ("checkpoints", [-1]), ("problems", 1), ("points", 1),
         ("noises", 0), ("temperature", 0), ("tuning_steps", 0),
     ],
 )  # fmt: skip

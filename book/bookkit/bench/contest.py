@@ -4,9 +4,7 @@ import concurrent.futures
 import contextlib
 import functools
 import importlib.util
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +51,7 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
 
     Returns:
         `header`; contestants, dicts of name, nets, rates (net-steps per second, one per round), rate (their
-        median), accuracy (of the first net, after `steps`) and memory (peak, MiB); and ratios.
+        median) and accuracy (of the first net, after `steps`); and ratios.
 
     Raises:
         InputError: data that cannot be had, or that have not ten classes; or a contestant's process died.
@@ -75,7 +73,7 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
             for turn in range(1, rounds + 1):
                 say(f"round {turn}/{rounds}")
                 for name, result in results.items():
-                    seconds, result["memory"] = pools[name].submit(_turn, steps).result()
+                    seconds = pools[name].submit(_turn, steps).result()
                     result["rates"].append(steps * result["nets"] / seconds)
     except concurrent.futures.BrokenExecutor:
         raise InputError(f"bench: the process of {name} died; often of too little memory") from None
@@ -95,17 +93,16 @@ def _begin(start: Start, data: Data, steps: int) -> float:
     return float(_trainers[0](steps)[0])
 
 
-def _turn(steps: int) -> tuple[float, float]:
-    """Train for as many steps again; return the seconds, and the process's peak memory so far in MiB."""
+def _turn(steps: int) -> float:
+    """Train for as many steps again; return the seconds."""
     started = time.perf_counter()
     _trainers[0](steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return time.perf_counter() - started, peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return time.perf_counter() - started
 
 
 def table(report: Report) -> str:
     """Format the report for a reader at a terminal."""
-    columns = {"rate": "net-steps/s", "accuracy": "accuracy", "memory": "MiB", "name": "contestant"}
+    columns = {"rate": "net-steps/s", "accuracy": "accuracy", "name": "contestant"}
     ranked = pd.DataFrame(report["contestants"]).sort_values("rate")[list(columns)].rename(columns=columns)
     lines = [ranked.to_string(index=False, float_format="{:,.4g}".format)]
     lines += [
@@ -128,4 +125,4 @@ def chart(report: Report) -> Any:
     axes.set(xlabel="Net-steps per second (line: slowest to fastest)")
     axes.grid(axis="y", visible=False)
     text = f"Bars of net-steps per second; the fastest of {len(ranked)} is {ranked.name.iloc[-1]}."
-    return style.Figure(figure, text, ranked[::-1][["name", "rate", "accuracy", "memory"]])
+    return style.Figure(figure, text, ranked[::-1][["name", "rate", "accuracy"]])

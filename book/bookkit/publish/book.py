@@ -7,25 +7,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from bookkit.parameters import RULES, check
-from bookkit.paths import BOOK, BUILD, SITE, TOC
+from bookkit.paths import BOOK, BUILD, SITE, TABLES, TOC
 from bookkit.settings import Settings
 from bsn.errors import InputError, shown
 
-SMOKE = {
-    "dataset": "digits", "seeds": [1], "epochs": 1, "failing_epochs": 1, "steps_per_epoch": 101,
-    "samples": 200, "points": 3, "problems": 3, "net_seeds": [1, 2], "checkpoints": [0, 50], "draws": 40,
-    "tuning_steps": 10, "tune": True, "vae_steps": 200, "compared_steps": 20, "engine": "compiled",
-    "estimators": ["sigmoid", "sigmoid-adjusted", "reinforce", "leave-one-out"],
-}  # fmt: skip
-PROFILES: dict[str, dict[str, Any]] = {
-    "smoke": SMOKE,
-    "quick": {  # seeds: none of the record's
-        "seeds": [0],
-        "estimators": ["sigmoid-adjusted", "reinmax", "reinforce", "leave-one-out", "disarm", "rebar"],
-    },
-    "full": {"seeds": list(range(1, 11)), "tune": True},
-}
+PROFILES: dict[str, dict[str, Any]] = yaml.safe_load((TABLES / "profiles.yml").read_text(encoding="utf-8"))
 
 
 def pages() -> list[str]:
@@ -127,8 +116,6 @@ def _values(
 
     A parameter goes to every chapter chosen that has it; one that none has is refused.
     """
-    import yaml
-
     from bookkit.bench import reports
 
     expected = sorted({key for keys in declared.values() for key in keys} - {"dataset"})
@@ -140,7 +127,9 @@ def _values(
         try:
             value = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError, OverflowError):  # also a date that there is not
-            raise InputError(f"-p {key} {shown(text)} is not YAML; expected {RULES[key][1]}") from None
+            raise InputError(
+                f"-p {key} {shown(text)} is not YAML; expected {RULES[key]['description']}"
+            ) from None
         given[key] = check(key, value, where="-p: ")
         if key in reports.REPORTS:
             reports.read(value, key)

@@ -1,4 +1,4 @@
-"""Executed notebooks on disk: each says what determined it, and has a digest that tells damage and edits."""
+"""Executed notebooks on disk: each says what determined it."""
 
 import hashlib
 import importlib.metadata
@@ -25,7 +25,6 @@ def path(name: str) -> pathlib.Path:
 def write(name: str, notebook: nbformat.NotebookNode, facts: Mapping[str, Any]) -> None:
     """Write a notebook with `facts` in its metadata, whole or not at all."""
     notebook.metadata.bsn = {**facts}
-    notebook.metadata.bsn["digest"] = _digest(json.loads(nbformat.writes(notebook)))
     with files.replaced(path(name)) as file:
         file.write(nbformat.writes(notebook).encode())
 
@@ -33,23 +32,19 @@ def write(name: str, notebook: nbformat.NotebookNode, facts: Mapping[str, Any]) 
 def read(name: str) -> nbformat.NotebookNode | None:
     """Return a chapter's executed notebook, or None if there is none to use.
 
-    One that is damaged, was changed after it was written, or comes from another program is named on the
-    standard error.
+    One that is damaged or comes from another program is named on the standard error.
     """
     try:
-        text = path(name).read_text()
-        content = json.loads(text)
-        intact = content["metadata"]["bsn"].pop("digest") == _digest(content)
+        notebook = nbformat.read(path(name), as_version=4)
+        nbformat.validate(notebook)
+        _ = notebook.metadata.bsn.fingerprint
+        return notebook
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        intact = False
-    if not intact:
+    except Exception:  # nbformat raises many kinds
         file = path(name).relative_to(BUILD.parent)
-        message = f"bsn: {file} is damaged, or was changed after the build wrote it; it is not used"
-        print(message, file=sys.stderr)
+        print(f"bsn: {file} is damaged, or no result of a build; it is not used", file=sys.stderr)
         return None
-    return nbformat.reads(text, as_version=4)
 
 
 def file_digests() -> dict[str, str]:
@@ -99,7 +94,7 @@ def why_stale(
     if notebook is None:
         return ""
     facts = notebook.metadata.bsn
-    then = facts.get("fingerprint", {})
+    then = facts.fingerprint
     changed = [part for part in current if then.get(part) != current[part]]
     changed += [file for file, digest in facts.get("files", {}).items() if digests.get(file) != digest]
     if nets and not _recorded(notebook.cells, nets):
@@ -115,10 +110,6 @@ def _recorded(cells: Iterable[nbformat.NotebookNode], nets: pathlib.Path) -> boo
         return len(record.look_up(nets, keys)) == len(keys)
     except InputError:  # damaged: the chapter says so
         return False
-
-
-def _digest(content: Any) -> str:
-    return _hash(json.dumps(content, sort_keys=True).encode())
 
 
 def _hash(content: bytes) -> str:

@@ -59,9 +59,9 @@ def nets(
     Args:
         seeds: one net per seed, trained as in the post, with the sigmoid-adjusted estimator.
         width: number of hidden units.
-        checkpoints: numbers of training steps, in ascending order.
+        checkpoints: numbers of training steps.
     """
-    images, labels = data.parts["train"]
+    checkpoints, (images, labels) = sorted(checkpoints), data.parts["train"]
     images, labels = images[:BATCH_SIZE].astype(float), labels[:BATCH_SIZE]
     trained = [
         [array.astype(float) for layer in layers for array in layer]
