@@ -102,10 +102,6 @@ class BinaryStochastic(keras.layers.Layer):
         slope = self.train_slope if training else self.eval_slope
         return entry.function(logits, tf.cast(noise, dtype), tf.cast(slope, dtype))
 
-    def load_own_variables(self, store: Any) -> None:
-        if len(store):  # files of version 0.1 have no slopes; those of the arguments stay
-            super().load_own_variables(store)
-
     def get_config(self) -> dict[str, Any]:
         names = ("estimator", "train_mode", "eval_mode", "seed")
         config = {name: getattr(self, name) for name in names}

@@ -85,8 +85,7 @@ def submitter(address: str, data: Data) -> Iterator[tuple[engines.Submit, int]]:
     """Yield a function that submits a batch of nets to the workers, and how many threads they have."""
     with connect(address) as client:
         client.wait_for_workers(1)
-        # The data are the result of a task with a name of their own: Dask brings them to each worker that
-        # needs them, once, and computes them again if a lost worker had the only copy
+        # as a task's result, Dask brings the data to each worker once, and again if the only copy is lost
         with warnings.catch_warnings(action="ignore"):  # Dask advises against so large a task
             copied = client.submit(copy.copy, data, key=f"bsn-data-{data.checksum}-{data.name}")
         pool = client.get_executor(pure=False)

@@ -13,8 +13,10 @@ import zlib
 from typing import Any
 
 import numpy as np
+import yaml
 
 from bookkit.parameters import check
+from bookkit.paths import TABLES
 from bsn.backend import load_tensorflow
 from bsn.errors import InputError
 
@@ -22,18 +24,8 @@ VALIDATION = 5_000  # of MNIST's 60,000 training images, the first in file order
 PARTS = ("train", "validation", "test")
 TFDS_VERSION = "3.0.1"
 MAX_BYTES = 16 + 60_000 * 784  # of an original file, unzipped
-FILES = {
-    "train_images": "train-images-idx3-ubyte.gz",
-    "train_labels": "train-labels-idx1-ubyte.gz",
-    "test_images": "t10k-images-idx3-ubyte.gz",
-    "test_labels": "t10k-labels-idx1-ubyte.gz",
-}
-SHA256 = {  # of the decoded bytes, in the order of the original files
-    "train_images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
-    "train_labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
-    "test_images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
-    "test_labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
-}
+# name -> (original file, hash of the decoded bytes)
+ORIGINAL: dict[str, list[str]] = yaml.safe_load((TABLES / "mnist.yml").read_text(encoding="utf-8"))
 MAX_CLASSES = 1000  # of a user's own data; larger labels are mistakes
 
 
@@ -44,12 +36,6 @@ class Data:
     name: str
     parts: dict[str, tuple[np.ndarray, np.ndarray]]
     classes: int
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Data) and (self.name, self.checksum) == (other.name, other.checksum)
-
-    def __hash__(self) -> int:
-        return hash(self.checksum)
 
     @functools.cached_property
     def checksum(self) -> str:
@@ -154,7 +140,7 @@ def _part(part: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
 
 
 def _mnist(folder: pathlib.Path | None) -> Data:
-    arrays = {name: _read_idx(folder, name) for name in FILES} if folder else _read_tfds()
+    arrays = {name: _read_idx(folder, name) for name in ORIGINAL} if folder else _read_tfds()
     images = {part: _flat(arrays[f"{part}_images"].reshape(-1, 784), 255) for part in ("train", "test")}
     labels = {part: arrays[f"{part}_labels"].astype(np.int32) for part in images}
     parts = {
@@ -167,7 +153,7 @@ def _mnist(folder: pathlib.Path | None) -> Data:
 
 def _read_idx(folder: pathlib.Path, name: str) -> np.ndarray:
     """Read one of the four original files, without its header."""
-    path, header = folder / FILES[name], 16 if name.endswith("images") else 8
+    path, header = folder / ORIGINAL[name][0], 16 if name.endswith("images") else 8
     try:
         if path.exists() and not path.is_file():
             raise ValueError("not a file")
@@ -176,7 +162,7 @@ def _read_idx(folder: pathlib.Path, name: str) -> np.ndarray:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"MNIST: cannot read {path}: {reason}; expected the four original files") from None
-    if hashlib.sha256(content).hexdigest() != SHA256[name]:
+    if hashlib.sha256(content).hexdigest() != ORIGINAL[name][1]:
         raise InputError(f"MNIST: {path} is damaged or not the original; expected the four original files")
     return np.frombuffer(content, np.uint8)
 
@@ -202,7 +188,7 @@ def _read_tfds() -> dict[str, np.ndarray]:
                 order = np.argsort(sorted(range(len(stored["label"])), key=keys.hash_key))
                 arrays[f"{split}_images"] = stored["image"][order]
                 arrays[f"{split}_labels"] = stored["label"][order].astype(np.uint8)
-        if {name: hashlib.sha256(array).hexdigest() for name, array in arrays.items()} != SHA256:
+        if any(hashlib.sha256(arrays[name]).hexdigest() != digest for name, (_, digest) in ORIGINAL.items()):
             raise ValueError("other images or labels than the original ones")
     except _Unavailable:
         raise

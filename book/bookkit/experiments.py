@@ -17,9 +17,8 @@ STEPS_PER_EPOCH = 1001  # the post
 EARLY = 3  # epochs that tell how fast a net learns
 CSV = [
     "experiment", "label", "engine", "estimator", "hidden", "learning_rate", "slope_rate",
-    "slope_in_training",
-    "train_mode", "eval_mode", "stable_loss", "dataset", "seed", "epochs", "final_validation_accuracy",
-    "final_training_accuracy", "diverged", "seconds",
+    "slope_in_training", "train_mode", "eval_mode", "stable_loss", "dataset", "seed", "epochs",
+    "final_validation_accuracy", "final_training_accuracy", "diverged", "seconds",
 ]  # fmt: skip
 
 
@@ -40,19 +39,18 @@ def specs(seeds: Iterable[int], published: bool = False) -> list[Spec]:
 
 @functools.cache
 def book_rows() -> list[record.Row]:
-    """Return the book's record; empty if there is none."""
-    return record.read(RECORD) if RECORD.exists() else []
+    """Return the book's record."""
+    return record.read(RECORD)
 
 
 def measures(rows: Iterable[record.Row]) -> pd.DataFrame:
     """Return what is compared of recorded nets.
 
     Returns:
-        A DataFrame, one row per net and experiment it belongs to, in the order of the experiments:
-        `experiment`, `label`, `published`, `SETTINGS`, `engine`, `dataset`, `seed`, `final` (accuracy after
-        the last epoch), `training` (at the last record), `early` (mean validation accuracy over the first
-        three epochs), `early training` (the same of the training accuracy), `gap` (training minus
-        validation accuracy at the last record), `diverged`, `seconds`.
+        One row per net and experiment it belongs to, in the order of the experiments: `experiment`, `label`,
+        `published`, `SETTINGS`, `engine`, `dataset`, `seed`, `final` (accuracy after the last epoch),
+        `training` (at the last record), `early` (mean validation accuracy over the first `EARLY` epochs),
+        `early training`, `gap` (training less validation accuracy at the last record), `diverged`, `seconds`.
     """
     curves = record.curves(list(rows))
     curves = curves[curves.steps_per_epoch == STEPS_PER_EPOCH]
@@ -86,10 +84,8 @@ def summary(name: str, rows: Sequence[record.Row]) -> str:
     if not rows:
         return f"{name}: no nets"
     frame = pd.DataFrame(rows)
-    diverged = (frame.diverged_step >= 0).sum()
-    lines = [f"{name}: nets trained: {len(rows)}; with a loss that stopped being finite: {diverged}"]
-    lines.append(f"core-hours: {frame.seconds.sum() / 3600:.2f}")
-    for column in ("dataset", "semantics", "machine", "versions", "date"):
-        lines.append(f"{column}: " + "; ".join(map(str, sorted(frame[column].unique()))))
+    lines = [f"{name}: nets trained: {len(rows)}; core-hours: {frame.seconds.sum() / 3600:.2f}"]
+    for name in ("dataset", "semantics", "machine", "versions", "date"):
+        lines.append(f"{name}: " + "; ".join(map(str, sorted(frame[name].unique()))))
     counts = nets(rows).groupby(["dataset", "experiment", "label"], sort=False).seed.agg(seeds="nunique")
     return "\n".join([*lines, counts.reset_index().to_string(index=False)])

@@ -125,14 +125,9 @@ def completed(
     lacking = [net for net, key in keys.items() if key not in rows]
     for row in train(lacking) if lacking else []:
         if folder:
-            add(folder, row, schema)
+            write(folder / f"{row['key']}.parquet", [row], schema)
         rows[row["key"]] = row
     return [rows[key] for key in keys.values()], len(lacking)
-
-
-def add(folder: pathlib.Path, row: Row, schema: pa.Schema = SCHEMA) -> None:
-    """Write a net into a folder, whole or not at all."""
-    write(folder / f"{row['key']}.parquet", [row], schema)
 
 
 def write(path: pathlib.Path, rows: Sequence[Mapping[Any, Any]], schema: pa.Schema = SCHEMA) -> None:
@@ -154,8 +149,17 @@ def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
 
     Raises:
         InputError: the file is cut short, damaged, edited, of a newer version or has another schema.
+        FileNotFoundError: there is none.
     """
-    table, rows = read_table(path)
+    try:
+        with open(path, "rb") as content, pq.ParquetFile(content) as file:  # Python's open is audited
+            rows, table = file.read().to_pylist(), file.schema_arrow
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except PermissionError:
+        raise refused(path, "must not be read") from None
+    except Exception:  # of many kinds, for what is malformed
+        raise refused(path, "is cut short or damaged") from None
     written = (table.metadata or {}).get(b"bsn_format", b"3")  # other kinds of nets have no format
     lacked = LACKED.get(written, [])
     expected = [field for field in schema if field.name not in lacked]
@@ -168,25 +172,6 @@ def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
         if row.get("semantics", SEMANTICS) > SEMANTICS:
             raise refused(path, f"comes from training semantics {row['semantics']}, newer than {SEMANTICS}")
     return rows
-
-
-def read_table(path: pathlib.Path) -> tuple[pa.Schema, list[Row]]:
-    """Return the schema and the rows of a Parquet file, unchecked.
-
-    Raises:
-        InputError: it cannot be read or is damaged.
-        FileNotFoundError: there is none.
-    """
-    try:
-        with open(path, "rb") as content, pq.ParquetFile(content) as file:  # Python's open is audited
-            table = file.read()
-        return table.schema, table.to_pylist()
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except PermissionError:
-        raise refused(path, "must not be read") from None
-    except Exception:  # of many kinds, for what is malformed
-        raise refused(path, "is cut short or damaged") from None
 
 
 def refused(path: pathlib.Path, reason: str) -> InputError:

@@ -13,21 +13,13 @@ from bsn.errors import InputError, shown
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a user sets once for all chapters.
+    """What a user sets once for all chapters."""
 
-    Attributes:
-        mnist_dir: folder with MNIST's four original files; None looks in TFDS's own cache.
-        record: folder of this build's record; None keeps nothing.
-        fresh: whether to retrain what the record has.
-        scheduler: address of a Dask scheduler whose workers train; None trains on this machine.
-        threads: how many threads train on this machine.
-    """
-
-    mnist_dir: pathlib.Path | None = None
-    record: pathlib.Path | None = BUILD / "record"
-    fresh: bool = False
-    scheduler: str | None = None
-    threads: int = 1
+    mnist_dir: pathlib.Path | None = None  # folder with MNIST's four original files; None: TFDS's own cache
+    record: pathlib.Path | None = BUILD / "record"  # folder of this build's record; None keeps nothing
+    fresh: bool = False  # whether to retrain what the record has
+    scheduler: str | None = None  # address of a Dask scheduler whose workers train; None: this machine
+    threads: int = 1  # that train on this machine
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -39,26 +31,20 @@ class Settings:
         Raises:
             InputError: BSN_THREADS is no whole number from 1 to 9999.
         """
+        import dask  # late: it takes its time
+
         folder, record = environment.get("BSN_MNIST_DIR"), environment.get("BSN_RECORD")
         return cls(
             mnist_dir=pathlib.Path(folder).absolute() if folder else None,
             record=cls.record if record is None else pathlib.Path(record).absolute() if record else None,
             fresh=bool(environment.get("BSN_FRESH")),
-            scheduler=_scheduler(environment.get("BSN_SCHEDULER")),
+            scheduler=environment.get("BSN_SCHEDULER", dask.config.get("scheduler-address", None)) or None,
             threads=_threads(environment.get("BSN_THREADS")),
         )
 
     def environment(self) -> dict[str, str]:
         """The variables from which another process reads the same settings."""
         return {f"BSN_{name.upper()}": str(value or "") for name, value in vars(self).items()}
-
-
-def _scheduler(given: str | None) -> str | None:
-    if given is None:
-        import dask
-
-        given = dask.config.get("scheduler-address", None)
-    return given or None
 
 
 def _threads(given: str | None) -> int:

@@ -108,11 +108,8 @@ def _effects(measures: pd.DataFrame, claim: dict[str, Any]) -> pd.Series:
 
 @functools.cache
 def book_measures() -> pd.DataFrame:
-    """Return `bookkit.experiments.measures` of the book's record; raise an `InputError` if there is none."""
-    rows = experiments.book_rows()
-    if not rows:
-        raise InputError("verdicts: the book has no record; bsn record --adopt makes one")
-    return experiments.measures(rows)
+    """Return `bookkit.experiments.measures` of the book's record."""
+    return experiments.measures(experiments.book_rows())
 
 
 def scorecard(level: float = LEVEL) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -70,14 +70,14 @@ def same_in_a_record(folder):
 
 def kill_once_recorded(monkeypatch, server):
     """Kill a server when the first nets are recorded."""
-    add = record.add
+    write = record.write
 
-    def add_and_kill(*arguments):
-        add(*arguments)
-        monkeypatch.setattr(record, "add", add)
+    def write_and_kill(*arguments):
+        write(*arguments)
+        monkeypatch.setattr(record, "write", write)
         server.process.kill()
 
-    monkeypatch.setattr(record, "add", add_and_kill)
+    monkeypatch.setattr(record, "write", write_and_kill)
 
 
 def test_the_same_record_as_without(shared_cluster, tmp_path):

@@ -19,7 +19,7 @@ def test_mnist_in_the_posts_split(mnist_dir):
     """The checksum is of all arrays, in their order, with their types."""
     mnist = data.load("mnist", mnist_dir)
     assert mnist.checksum == MNIST_CHECKSUM
-    file = gzip.decompress((mnist_dir / data.FILES["train_labels"]).read_bytes())
+    file = gzip.decompress((mnist_dir / data.ORIGINAL["train_labels"][0]).read_bytes())
     labels = np.concatenate([mnist.parts[part][1] for part in ("validation", "train")])
     np.testing.assert_array_equal(labels, np.frombuffer(file, np.uint8, offset=8))
 
@@ -31,10 +31,10 @@ def test_digits_are_split_without_overlap():
 
 
 @pytest.mark.parametrize("damage", ["cut", "edited", "other", "longer", "missing", "a folder", "a pipe"])
-@pytest.mark.parametrize("name", data.FILES)
+@pytest.mark.parametrize("name", data.ORIGINAL)
 def test_a_wrong_file_is_named(mnist_dir, tmp_path, name, damage):
-    victim = tmp_path / data.FILES[name]
-    for file in data.FILES.values():
+    victim = tmp_path / data.ORIGINAL[name][0]
+    for file, _ in data.ORIGINAL.values():
         (tmp_path / file).symlink_to(mnist_dir / file)
     content = victim.read_bytes()
     victim.unlink()

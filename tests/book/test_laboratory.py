@@ -9,7 +9,7 @@ import pytest
 
 from bookkit import data
 from bookkit.parameters import check
-from bookkit.studies.laboratory import caller, findings, measuring, settings
+from bookkit.studies.laboratory import findings, measuring, settings
 from bsn import InputError, Spec
 from bsn.backend import tf
 from bsn.curves import initial_layers
@@ -27,7 +27,7 @@ def unit():
 
 @pytest.fixture(scope="module")
 def unit_options(unit):
-    return caller.caller_options(unit, steps=1)
+    return measuring.caller_options(unit, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_exact_moments_of_several_units_agree_with_the_oracle(name, quadratics):
 
 def test_what_is_enumerated_depends_on_the_samples_alone(quadratics, net):
     """The rest is sampled: relaxed samples, pairs, a baseline that couples the examples of a batch."""
-    options = caller.caller_options(net, steps=1)
+    options = measuring.caller_options(net, steps=1)
     drawn = {name for name in ESTIMATORS if measuring.rule(name, net, options.get(name, {})) is None}
     relaxed = {"concrete", "st-gumbel", "gumbel-rao", "rebar", "relax"}
     assert drawn == relaxed | {"arm", "disarm", "variance-adjusted"}
@@ -138,7 +138,7 @@ def test_the_nets_loss_and_gradient(net):
     exact, step = measuring.exact_gradient(net), 1e-5
 
     def expected(logits):
-        return caller.caller_options(net._replace(logits=logits), steps=1)["nvil"]["baseline"].numpy()
+        return measuring.caller_options(net._replace(logits=logits), steps=1)["nvil"]["baseline"].numpy()
 
     change = step * np.eye(net.logits.shape[-1])[3]
     slope = (expected(net.logits + change) - expected(net.logits - change)) / (2 * step)

@@ -3,7 +3,7 @@
 import re
 
 from bookkit import statistics
-from bookkit.figures import readme
+from bookkit.figures import scorecard
 from bookkit.paths import ROOT
 
 
@@ -28,5 +28,8 @@ def test_numbers():
 
 def test_figure():
     """Its words and marks; the rest of an SVG depends on the version of Matplotlib."""
-    words = [re.findall(r"<text[^>]*>([^<]*)", svg) for svg in (readme.PATH.read_text(), readme.draw())]
+    words = [
+        re.findall(r"<text[^>]*>([^<]*)", svg)
+        for svg in (scorecard.README.read_text(), scorecard.for_the_readme())
+    ]
     assert words[0] == words[1] and any("agree" in word for word in words[0])

@@ -126,7 +126,7 @@ def test_a_damaged_record_is_refused_and_left_as_it_is(folder, fresh):
 
 def test_any_flipped_byte_of_a_record_is_refused_or_changes_nothing(folder):
     [net] = runs.train([short()], DIGITS, Settings(record=None), "compiled")
-    record.add(folder, net)
+    record.write(folder / "{key}.parquet".format_map(net), [net])
     [path] = folder.iterdir()
     whole, refused = path.read_bytes(), 0
     for place in range(0, len(whole), 41):
@@ -148,7 +148,7 @@ def test_a_net_of_an_older_format_is_still_found(folder, format_, lacked):
     key = record.key(spec, "data", "compiled")
     assert key == "603ba1a34d98857ac4bdb80434eaf6bc"
     assert record.key(short(zero_biases=True), "data", "compiled") != key
-    record.add(folder, row)
+    record.write(folder / "{key}.parquet".format_map(row), [row])
     [path] = folder.iterdir()
     old = pq.read_table(path).drop_columns(lacked)
     pq.write_table(old.replace_schema_metadata({"bsn_format": format_}), path)

@@ -246,12 +246,6 @@ def test_seeds(seed):
     assert all((first == other).all() for other in others)
 
 
-def test_files_of_layers_without_slopes_load():
-    layer = BinaryStochastic(slope=2)
-    layer.load_own_variables({})
-    assert slopes([layer]) == [(2, 2)]
-
-
 def run(program, folder, **environment):
     """Run a program in a folder, whose modules it imports first; None removes a variable."""
     environment = {name: value for name, value in (os.environ | environment).items() if value is not None}

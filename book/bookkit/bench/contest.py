@@ -58,9 +58,7 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
     """
     data = load(dataset, settings.mnist_dir)
     if data.classes != 10:
-        raise InputError(
-            f"bench: {data.name} has {data.classes} classes; expected data of 10, as the peers have"
-        )
+        raise InputError(f"bench: {data.name} has {data.classes} classes; expected 10, as the peers have")
     results: dict[str, dict[str, Any]] = {}
     pools = {}
     try:

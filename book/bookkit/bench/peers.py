@@ -3,8 +3,7 @@
 Each peer is a function of the data that returns `train(steps)`, which trains on for that many mini-batches
 and returns the nets' validation accuracies at their end; they are taken every 100 steps, too. The nets are
 the post's: 784-100-10, sigmoid-adjusted straight-through, mini-batches of 50, plain SGD. In the usual
-convention, mean cross-entropy, the post's learning rate counts five times. All but JAX train one net at a
-time.
+convention, mean cross-entropy, the post's learning rate counts five times.
 """
 
 import dataclasses
@@ -25,7 +24,6 @@ from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 HIDDEN = 100
 LEARNING_RATE = 0.3  # as the post counts it
 USUAL_RATE = LEARNING_RATE * BATCH_SIZE / 10
-
 SEED = 1
 
 Train = Callable[[int], list[float]]

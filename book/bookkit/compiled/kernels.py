@@ -21,50 +21,34 @@ EVALUATED_TOGETHER = 250  # images
 TINY = np.finfo(np.float32).tiny
 # typed, as Numba would compute with a Python number in float64
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
-# what a rule subtracts from the losses
-NOTHING, MEAN_LOSS, MOMENTS = range(3)
+NOTHING, MEAN_LOSS, MOMENTS = range(3)  # what a rule subtracts from the losses
 
 _decayed, _squared_score = compiled(decayed), compiled(squared_score)
 _variance_baseline = compiled(variance_baseline)
 
 
 class Nets(typing.NamedTuple):
-    """R nets of one shape: all that training changes.
+    """R nets of one shape: all that training changes."""
 
-    Attributes:
-        first: [D, R * H], the first layers' weights side by side.
-        upper: [R, P], one row per net: the first biases, the next weights, the next biases, and so on.
-        moments: [R, 2, S], the baselines' moving averages, numerators and denominators, or in a layer's first
-            column the mean loss.
-        diverged: [R], the step whose loss was first not finite, or -1.
-        widths: those of the hidden layers, then the number of classes.
-    """
-
-    first: np.ndarray
-    upper: np.ndarray
-    moments: np.ndarray
-    diverged: np.ndarray
-    widths: np.ndarray
+    first: np.ndarray  # [D, R * H], the first layers' weights side by side
+    upper: np.ndarray  # [R, P], a net's first biases, next weights, next biases, and so on
+    moments: (
+        np.ndarray
+    )  # [R, 2, S], the baselines' moving averages; or in a layer's first column the mean loss
+    diverged: np.ndarray  # [R], the step whose loss was first not finite, or -1
+    widths: np.ndarray  # those of the hidden layers, then the number of classes
 
 
 class Options(typing.NamedTuple):
-    """How R nets train or are evaluated.
+    """How R nets train or are evaluated."""
 
-    Attributes:
-        means: whether units output their probability, and never sample.
-        scored: whether the rule takes the losses, not the gradient from above.
-        baseline: `NOTHING`, `MEAN_LOSS` or `MOMENTS`.
-        stable: see `loss_and_gradient`.
-        rate, slope, stochastic: [R], learning rates, slopes, and whether the units sample or round.
-    """
-
-    means: bool
-    scored: bool
-    baseline: int
-    stable: bool
-    rate: np.ndarray
-    slope: np.ndarray
-    stochastic: np.ndarray
+    means: bool  # whether units output their probability, and never sample
+    scored: bool  # whether the rule takes the losses, not the gradient from above
+    baseline: int  # NOTHING, MEAN_LOSS or MOMENTS
+    stable: bool  # see `loss_and_gradient`
+    rate: np.ndarray  # [R], learning rates
+    slope: np.ndarray  # [R]
+    stochastic: np.ndarray  # [R], whether the units sample or round
 
 
 class Examples(typing.NamedTuple):
@@ -75,23 +59,15 @@ class Examples(typing.NamedTuple):
 
 
 class Pass(typing.NamedTuple):
-    """Room for one net's forward and backward pass.
+    """Room for one net's forward and backward pass."""
 
-    Attributes:
-        at: for each layer, where its columns begin in the noise and the moments.
-        p, q, h: for each hidden layer [B, H], the probabilities of 1 and of 0, and the outputs.
-        z: [B, C], the logits of the classes.
-        losses: [B].
-        through: for each layer, the last included, the gradient with respect to its logits, [B, width].
-    """
-
-    at: np.ndarray
-    p: list[np.ndarray]
-    q: list[np.ndarray]
-    h: list[np.ndarray]
-    z: np.ndarray
-    losses: np.ndarray
-    through: list[np.ndarray]
+    at: np.ndarray  # for each layer, where its columns begin in the noise and the moments
+    p: list[np.ndarray]  # for each hidden layer [B, H], the probabilities of 1
+    q: list[np.ndarray]  # and of 0
+    h: list[np.ndarray]  # and the outputs
+    z: np.ndarray  # [B, C], the logits of the classes
+    losses: np.ndarray  # [B]
+    through: list[np.ndarray]  # for each layer, the gradient with respect to its logits, [B, width]
 
 
 def side_by_side(layers: Layers, nets: int) -> Nets:

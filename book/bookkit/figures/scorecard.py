@@ -1,4 +1,7 @@
-"""The post's numbers and claims with their verdicts."""
+"""The post's numbers and claims with their verdicts.
+
+``python -m bookkit.figures.scorecard`` draws the README's figure from the book's record.
+"""
 
 import textwrap
 from collections.abc import Iterable
@@ -10,7 +13,10 @@ from matplotlib.axes import Axes
 
 from bookkit import statistics
 from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, subplots
+from bookkit.figures.theme import variables
+from bookkit.paths import ROOT
 
+README = ROOT / "docs" / "at_a_glance.svg"
 # colour and sign of a verdict: nothing is said by colour alone
 GOOD, OPEN, BAD = (SERIES[0], "o"), (SERIES[6], "s"), (SERIES[3], "X")
 MARKS = {statistics.AGREES: GOOD, statistics.HOLDS: GOOD, statistics.UNDECIDED: OPEN}
@@ -99,3 +105,17 @@ def _legend(figure: matplotlib.figure.Figure) -> None:
     for (colour, marker), name in SIGNS:
         figure.axes[0].scatter([], [], color=colour, marker=marker, s=42, label=name)
     figure.legend(loc=BELOW, ncols=3, handletextpad=0.2, columnspacing=1.2)
+
+
+def for_the_readme() -> str:
+    """Return `at_a_glance` of the record as SVG, in the reader's theme, which no style sheet sets there."""
+    svg = at_a_glance(*statistics.scorecard(), statistics.claim_titles()).svg
+    dark = f"@media(prefers-color-scheme:dark){{svg{{{variables(1)}}}}}"
+    style = f"svg{{{variables(0)}font-family:sans-serif}}{dark}"
+    end = svg.index(">") + 1
+    return f"{svg[:end]}<style>{style}</style>{svg[end:]}"
+
+
+if __name__ == "__main__":
+    README.write_text(for_the_readme())
+    print(f"bsn: drew {README}")

@@ -1,22 +1,10 @@
-"""The colours of the figures in both themes, the one place for them."""
+"""The colours of the figures in both themes, from `book/tables/theme.yml`."""
 
-# name -> (light, dark). The series are seaborn's colour-blind safe palette without its palest colours,
-# which vanish on white; the dark ones are lighter tints of the same hues
-THEMES = {
-    "ink": ("#1f2328", "#e6e9ed"),
-    "muted": ("#59636e", "#a9b3bd"),
-    "grid": ("#d8dde3", "#3d444d"),
-    "series-0": ("#0173b2", "#56b4f2"),
-    "series-1": ("#c77f00", "#f0a830"),
-    "series-2": ("#029e73", "#3ddcae"),
-    "series-3": ("#d55e00", "#ff9350"),
-    "series-4": ("#b3589e", "#eda6dc"),
-    "series-5": ("#8a5a2b", "#d6a878"),
-    "series-6": ("#56606b", "#c3ccd5"),
-    "series-7": ("#2e9cca", "#9adcf7"),
-    "series-8": ("#5b3f9e", "#b7a3f2"),
-    "series-9": ("#6b7a00", "#cbdc4f"),
-}
+import yaml
+
+from bookkit.paths import TABLES
+
+THEMES: dict[str, list[str]] = yaml.safe_load((TABLES / "theme.yml").read_text(encoding="utf-8"))
 
 
 def variables(theme: int) -> str:

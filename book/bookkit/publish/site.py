@@ -11,13 +11,18 @@ import sysconfig
 from collections.abc import Collection
 from typing import Any
 
+import nbformat
+import yaml
+
 from bookkit import files, processes
 from bookkit.data import dataset_title
 from bookkit.figures import theme
 from bookkit.paths import BOOK, CONFIG, ROOT, SITE, TOC
-from bookkit.publish import executed, pages
+from bookkit.progress import COST
+from bookkit.publish import executed
 from bsn.errors import InputError
 
+DOWNLOADS = "downloads"
 # not in the source folder: Jupyter Book would load every script of _static on every page
 NO_PAGES = (".ipynb_checkpoints", "_static", "_templates", "bookkit", "record", "tables", "*.egg-info")
 
@@ -27,12 +32,9 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
 
     On failure the old site stays. Raises an `InputError` if the disk is full.
     """
-    import nbformat
-    import yaml
-
     source, extra, themes = scratch / "book", scratch / "extra", scratch / "themes"
     shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns(*NO_PAGES))
-    downloads = extra / pages.DOWNLOADS
+    downloads = extra / DOWNLOADS
     downloads.mkdir(parents=True)
     themes.mkdir()
     (themes / "figures.css").write_text(theme.css())
@@ -44,9 +46,9 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
         if notebook:
             results[name] = notebook
             shutil.copyfile(executed.path(name), downloads / f"{name}-executed.ipynb")
-            notebook = pages.page(notebook, name, downloads, origin and origin[0])
+            notebook = page(notebook, name, downloads, origin and origin[0])
         else:
-            notebook = pages.without_results(nbformat.read(path, as_version=4))
+            notebook = without_results(nbformat.read(path, as_version=4))
         nbformat.write(notebook, source / path.name)
     config = yaml.safe_load(CONFIG.read_text())
     config["sphinx"]["config"] |= {
@@ -109,3 +111,62 @@ def repository() -> tuple[str, str] | None:
     match = re.fullmatch(r"(?:https://|(?:ssh://)?git@)github\.com[/:]([\w.-]+/[\w.-]+?)(?:\.git)?/?", remote)
     branch = subprocess.getoutput(f"{git} branch --show-current")
     return (f"https://github.com/{match[1]}", branch or "main") if match else None
+
+
+def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None = None) -> Any:
+    """Return a chapter's executed notebook, changed in place, as its page shows it.
+
+    The data of its figures go to the folder `downloads`; `address` is the repository's on the web.
+    """
+    costs, figures = [], 0
+    for cell in notebook.cells:
+        outputs = [output.get("data", {}) for output in cell.get("outputs", [])]
+        costs += [data[COST] for data in outputs if COST in data]
+        if outputs:
+            cell.outputs = [output for output in cell.outputs if COST not in output.get("data", {})]
+        for data in outputs:
+            if "text/csv" in data:
+                figures += 1
+                file = f"{name}-{figures}.csv"
+                (downloads / file).write_text(data.pop("text/csv"))
+                link = f'<a href="{DOWNLOADS}/{file}" download>Data of this figure (CSV)</a>'
+                caption = f"<figcaption>{link}</figcaption></figure>"
+                data["text/html"] = data["text/html"].replace("</figure>", caption)
+    title, *text = notebook.cells[0].source.split("\n")
+    head = _head(notebook.metadata.papermill.duration, name, costs, address)
+    notebook.cells[0].source = "\n".join([title, "", head, *text])
+    return notebook
+
+
+def _head(seconds: float, name: str, costs: list[dict[str, Any]], address: str | None) -> str:
+    """Return run times and downloads, for under the title."""
+    nets, core_seconds, trained = (
+        sum(cost[key] for cost in costs) for key in ("nets", "core_seconds", "trained")
+    )
+    run = f"The run shown: {_time(seconds)}"
+    if nets:
+        run = f"To train from nothing: about {_time(core_seconds / 2)} on two cores. {run}"
+        run += f", with {trained} trained and {nets - trained} found in this build's record."
+    else:
+        run += "; no nets are trained here."
+    links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>notebook</a>']
+    links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>with its results</a>')
+    text = f"{run} Download: {', '.join(links)}."
+    if address:
+        install = f"!git clone {address} repo &amp;&amp; pip install -e repo -e repo/book"
+        text += f" In Colab, first: <code>{install}</code>."
+    return f'```{{raw}} html\n<p class="bsn-head">{text}</p>\n```\n'
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def without_results(notebook: Any) -> Any:
+    """Return a chapter that has not been run: its text, with a note, and gaps in place of results."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\{glue:text\}`[^`]*`", "…", cell.source)
+    note = "```{warning}\nThis chapter has not been run in this build: its results are missing.\n```"
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
+    return notebook

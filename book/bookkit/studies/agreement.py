@@ -95,8 +95,8 @@ def finals() -> pd.DataFrame:
 
 def show(table: pd.DataFrame) -> Styler:
     """Format `finals` for a page."""
-    page = table.assign(number=table.experiment + ": " + table.label)
+    names = {"tensorflow": "TensorFlow", "effect": "difference"}
+    page = table.assign(number=table.experiment + ": " + table.label).rename(columns=names)
     page["interval"] = intervals(table.low, table.high, "+.4f")
-    columns = ["number", "compiled", "tensorflow", "effect", "interval", "verdict", "diverged"]
-    page = page[columns].rename(columns={"tensorflow": "TensorFlow", "effect": "difference"})
+    page = page[["number", "compiled", "TensorFlow", "difference", "interval", "verdict", "diverged"]]
     return styled(page, {"compiled": "{:.4f}", "TensorFlow": "{:.4f}", "difference": "{:+.4f}"})

@@ -16,7 +16,7 @@ from scipy import stats
 
 from bookkit import record, runs
 from bookkit.figures import style
-from bookkit.figures.style import INK, MUTED, SERIES, Figure, Style, styled
+from bookkit.figures.style import INK, SERIES, Figure, Style, styled
 from bookkit.paths import RANKING
 from bsn.errors import InputError
 from bsn.estimators.registry import ESTIMATORS
@@ -136,11 +136,8 @@ def show(ranked: pd.DataFrame) -> Styler:
     return styled(table.loc[by_accuracy(ranked)].rename(columns=layers), hide_index=False)
 
 
-def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.DataFrame) -> Figure:
-    """Draw test errors, a panel per depth: the record by `ranks`, and this build's `finals`.
-
-    `reference` has the accuracy of the sigmoid net, which is not binary, by depth.
-    """
+def error_figure(ranked: pd.DataFrame, own: pd.DataFrame) -> Figure:
+    """Draw test errors, a panel per depth: the record by `ranks`, and this build's `finals`."""
     names, depths = by_accuracy(ranked), sorted(ranked.depth.unique())
     own = own[own.estimator.isin(names)]
     figure, axes = style.panels([layers(depth) for depth in depths], 2, 0.22 * len(names) + 0.55, 0.9)
@@ -158,9 +155,6 @@ def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.Data
         axis.scatter(
             100 * (1 - drawn.final), drawn.estimator.map(names.index), label="this build", **triangle
         )
-        if depth in reference:
-            dashed: Style = dict(color=MUTED, linewidth=1.2, linestyle="--")
-            axis.axvline(100 * (1 - reference[depth]), label="sigmoid units, not binary", **dashed)
     style.name_rows(axes[0], names, downwards=True)
     axes[0].set(xscale="log", xlim=(1, 110))
     axes[0].set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
@@ -168,11 +162,8 @@ def error_figure(ranked: pd.DataFrame, reference: dict[int, float], own: pd.Data
     figure.suptitle("Test error, %")
     style.shared_legend(figure, ncols=2)
     text = "Test errors by estimator and depth: the record's accuracy and interval, and this build's nets."
-    sigmoid = pd.DataFrame(
-        {"depth": reference.keys(), "accuracy": reference.values(), "estimator": "sigmoid"}
-    )
     nets = own[["depth", "estimator", "seed", "final"]].astype({"seed": "Int64"})
-    return Figure(figure, text, pd.concat([ranked, sigmoid, nets.rename(columns={"final": "this build"})]))
+    return Figure(figure, text, pd.concat([ranked, nets.rename(columns={"final": "this build"})]))
 
 
 def book_rates(estimators: Sequence[str], depths: Sequence[int]) -> pd.DataFrame:
@@ -189,7 +180,5 @@ def book_rates(estimators: Sequence[str], depths: Sequence[int]) -> pd.DataFrame
 
 def book_finals() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `finals` of the book's record: of the nets that tuned, and of those judged."""
-    if not RANKING.exists():
-        raise InputError(f"ranking: the book has no {RANKING.name}; bsn record --adopt ranking makes one")
     accuracies = finals(record.curves(record.read(RANKING)))
     return accuracies[accuracies.evaluate_on == "validation"], accuracies[accuracies.evaluate_on == "test"]

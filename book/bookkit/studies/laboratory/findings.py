@@ -34,15 +34,12 @@ def error(frame: pd.DataFrame) -> pd.Series:
     return bias(frame) ** 2 + frame.deviation**2 * frame.evaluations
 
 
-def _geometric_mean(values: pd.Series, repeats: Any, intervals: int) -> tuple[float, float, float]:
-    """Return the geometric mean over each repeat's points, then over repeats, and Student's interval.
-
-    So many such `intervals` have a joint coverage of 95 % (Bonferroni).
-    """
+def _geometric_mean(values: pd.Series, repeats: Any, level: float) -> tuple[float, float, float]:
+    """Return the geometric mean over each repeat's points, then over repeats, and Student's interval."""
     if (values <= ROUNDING**2).all():
         return 0.0, 0.0, 0.0
     logs = np.log(values).groupby(repeats).mean()
-    low, high = statistics.mean_interval(logs, 1 - (1 - statistics.LEVEL) / intervals)
+    low, high = statistics.mean_interval(logs, level)
     return float(np.exp(logs.mean())), float(np.exp(low)), float(np.exp(high))
 
 
@@ -54,7 +51,8 @@ def ranking(frame: pd.DataFrame, repeat: str) -> pd.DataFrame:
     """
     measured = frame.assign(bias=bias(frame), error=error(frame)).groupby("estimator", sort=False)
     table = measured[["bias", "deviation", "cosine", "evaluations"]].mean()
-    rows = [_geometric_mean(part.error, part[repeat], len(table)) for _, part in measured]
+    level = 1 - (1 - statistics.LEVEL) / len(table)  # Bonferroni
+    rows = [_geometric_mean(part.error, part[repeat], level) for _, part in measured]
     errors = pd.DataFrame(rows, table.index, ["error", "low", "high"])
     return errors.join(table).sort_values("error", kind="stable")
 

@@ -2,6 +2,7 @@
 
 import typing
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,19 +16,12 @@ from bsn.training import Layers
 
 
 class Setting(typing.NamedTuple):
-    """P points, each a loss and a batch of E examples with H units.
+    """P points, each a loss and a batch of E examples with H units."""
 
-    Attributes:
-        loss: f, maps [..., P, E, H] to [..., P, E].
-        logits: [P, E, H].
-        gram: [P, E, E], dot products of the examples' inputs.
-        points: one row per point, that says which it is.
-    """
-
-    loss: Loss
-    logits: np.ndarray
-    gram: np.ndarray
-    points: pd.DataFrame
+    loss: Loss  # f, maps [..., P, E, H] to [..., P, E]
+    logits: np.ndarray  # [P, E, H]
+    gram: np.ndarray  # [P, E, E], dot products of the examples' inputs
+    points: pd.DataFrame  # one row per point, that says which it is
 
 
 def one_unit(targets: Sequence[float], logits: Sequence[float]) -> Setting:
@@ -84,13 +78,8 @@ def _trained(
     seed: int, width: int, data: Data, checkpoints: Sequence[int], learning_rate: float
 ) -> Iterator[Layers]:
     """Yield the two layers of one net after each of some numbers of steps."""
-    spec = Spec(
-        estimator="sigmoid-adjusted",
-        learning_rate=learning_rate,
-        stable_loss=True,
-        hidden=(width,),
-        seed=seed,
-    )
+    fields: dict[str, Any] = dict(stable_loss=True, hidden=(width,), seed=seed)
+    spec = Spec(estimator="sigmoid-adjusted", learning_rate=learning_rate, **fields)
     net, slope, stochastic = curves.Nets([spec], data.parts, data.classes), np.ones(1, "f"), np.array([True])
     order = curves.shuffled_batches(seed, len(data.parts["train"][1]), max(*checkpoints, 1))
     for start, end in zip([0, *checkpoints], checkpoints):

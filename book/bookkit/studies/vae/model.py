@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bookkit.studies.vae import ARCHITECTURES
+from bsn import training
 from bsn.backend import Tensor, tf
 from bsn.estimators import sample
 from bsn.training import Function, Layers
@@ -17,18 +18,12 @@ MAX_ROWS = 2000  # of the decoder in one call of an evaluation
 
 
 class Net(NamedTuple):
-    """A net of D pixels and H latents; all fields but the last are trained.
-
-    Attributes:
-        encoder, decoder: their last layer is linear.
-        prior: logits [H].
-        mean: of the training images, [D], subtracted from the encoder's input.
-    """
+    """A net of D pixels and H latents; all fields but the last are trained."""
 
     encoder: Layers
     decoder: Layers
-    prior: Tensor
-    mean: Tensor
+    prior: Tensor  # logits [H]
+    mean: Tensor  # of the training images, [D], subtracted from the encoder's input
 
 
 def initial_net(seed: int, architecture: str, mean: np.ndarray, latents: int = LATENTS) -> Net:
@@ -55,10 +50,8 @@ leaky_relu = functools.partial(tf.nn.leaky_relu, alpha=LEAK)
 
 
 def forward(layers: Layers, h: Tensor, activation: Function = leaky_relu) -> Tensor:
-    """Map [..., in] to [..., out], with the activation between layers."""
-    for i, (weights, bias) in enumerate(layers):
-        h = tf.tensordot(activation(h) if i else h, weights, 1) + bias
-    return h
+    """Map [..., in] to [..., out], with the activation between layers, the last of which is linear."""
+    return training.forward(layers, h, [h] * (len(layers) - 1), lambda a, _: activation(a))
 
 
 def encode(net: Net, x: Tensor) -> Tensor:

@@ -25,19 +25,15 @@ DECAY = 0.8  # of the constant part of NVIL's baseline
 
 
 class Trainer:
-    """Trains a net by one estimator.
-
-    Attributes:
-        learned: what the estimator leaves to its caller; a net among it outputs 0 at first.
-        planes: how many uniforms per latent a step draws.
-    """
+    """Trains a net by one estimator."""
 
     def __init__(self, estimator: str, net: Net, seed: int) -> None:
         self.estimator, self.net = estimator, net
-        self.planes = 2 if ESTIMATORS[estimator].noise == "K" else 1
+        self.planes = 2 if ESTIMATORS[estimator].noise == "K" else 1  # uniforms per latent and step
         self.has_control_variate = estimator in ("rebar", "relax")
         pixels, latents = net.mean.shape[0], net.prior.shape[0]
         widths = {"nvil": [pixels, BASELINE, 1], "relax": [pixels + latents, SURROGATE, 1]}.get(estimator, [])
+        # what the estimator leaves to its caller; a net among it outputs 0 at first
         self.learned: list[Any] = glorot(np.random.default_rng([seed, 2]), widths)
         if self.learned:
             self.learned[-1][0].assign(tf.zeros_like(self.learned[-1][0]))
