@@ -37,6 +37,12 @@ class Data:
     parts: dict[str, tuple[np.ndarray, np.ndarray]]
     classes: int
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Data) and (self.name, self.checksum) == (other.name, other.checksum)
+
+    def __hash__(self) -> int:
+        return hash(self.checksum)
+
     @functools.cached_property
     def checksum(self) -> str:
         """A hash of the arrays: equal data have equal checksums, wherever they come from."""

@@ -19,8 +19,7 @@ from bsn.training import Layers
 
 EVALUATED_TOGETHER = 250  # images
 TINY = np.finfo(np.float32).tiny
-# typed, as Numba would compute with a Python number in float64
-ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)  # else Numba would compute in float64
 NOTHING, MEAN_LOSS, MOMENTS = range(3)  # what a rule subtracts from the losses
 
 _decayed, _squared_score = compiled(decayed), compiled(squared_score)

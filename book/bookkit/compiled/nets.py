@@ -1,6 +1,7 @@
 """Nets that train in compiled code: an engine of `bsn.curves.train` for the estimators that have a rule."""
 
 import functools
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from bsn.spec import Spec
 _UNITS = types.float32[::1]
 ROW = types.void(_UNITS, _UNITS, _UNITS, _UNITS, types.float32, types.float32, _UNITS)
 BASELINES = {"": kernels.NOTHING, "mean loss": kernels.MEAN_LOSS, "two moments per unit": kernels.MOMENTS}
+_LOADING = threading.Lock()  # else threads that start together would each load the data
 
 
 @functools.lru_cache(maxsize=6)
@@ -60,7 +62,10 @@ class Nets:
 
     def __init__(self, specs: Sequence[Spec], data: Data) -> None:
         common = specs[0]
-        self._trained, self._evaluated = (load_part(data, p) for p in (common.train_on, common.evaluate_on))
+        with _LOADING:
+            self._trained, self._evaluated = (
+                load_part(data, part) for part in (common.train_on, common.evaluate_on)
+            )
         inputs = data.parts[common.train_on][0].shape[1]
         self.nets = kernels.side_by_side(initial_layers(common, inputs, data.classes), len(specs))
         rates = np.array([spec.learning_rate for spec in specs], np.float32)

@@ -1,6 +1,7 @@
 """The book's records: which nets each of them holds."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from bookkit import data, experiments, paths, record, runs
@@ -13,12 +14,8 @@ from bsn.spec import Spec
 SEEDS = range(1, 11)
 
 
-def _experiments(source: Data, settings: Settings) -> list[record.Row]:
-    return runs.rows(experiments.specs(SEEDS), source, settings, "compiled")[0]
-
-
-def _tensorflow(source: Data, settings: Settings) -> list[record.Row]:
-    return runs.rows(experiments.specs(SEEDS, published=True), source, settings, "tensorflow")[0]
+def _experiments(source: Data, settings: Settings, engine: str) -> list[record.Row]:
+    return runs.rows(experiments.specs(SEEDS, engine == "tensorflow"), source, settings, engine)[0]
 
 
 def _ranking(source: Data, settings: Settings) -> list[record.Row]:
@@ -32,16 +29,12 @@ def _ranking(source: Data, settings: Settings) -> list[record.Row]:
     return tuned + train(ranking.judged(rates, ranking.WIDTH), ranking.SEEDS)
 
 
-def _vae(source: Data, settings: Settings) -> list[Any]:
-    return vae.train(vae.BOOK_RUNS, source, settings)[0].to_dict("records")
-
-
 Train = Callable[[Data, Settings], list[Any]]
 BOOK: dict[str, tuple[Train, Any, Any]] = {
-    "experiments": (_experiments, paths.RECORD, record.SCHEMA),
-    "tensorflow": (_tensorflow, paths.TENSORFLOW, record.SCHEMA),
+    "experiments": (partial(_experiments, engine="compiled"), paths.RECORD, record.SCHEMA),
+    "tensorflow": (partial(_experiments, engine="tensorflow"), paths.TENSORFLOW, record.SCHEMA),
     "ranking": (_ranking, paths.RANKING, record.SCHEMA),
-    "vae": (_vae, paths.VAE, vae.SCHEMA),
+    "vae": (lambda *given: vae.train(vae.BOOK_RUNS, *given)[0].to_dict("records"), paths.VAE, vae.SCHEMA),
 }
 
 
