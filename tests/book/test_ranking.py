@@ -49,6 +49,7 @@ def test_nets_that_did_not_begin_are_counted_and_not_averaged():
     assert ranked.accuracy["arm"] == pytest.approx(middle) and np.isnan(ranked.accuracy["nvil"])
     shown = ranking.show(ranked.reset_index()).data["1 layer"]
     assert shown["rebar"].endswith("), 7 of 10") and shown["arm"].endswith(")")
+    assert shown["nvil"] == "–, 0 of 10"
 
 
 def test_the_short_answer_has_the_near_ones_of_those_that_begin_most_often():

@@ -128,10 +128,10 @@ def show_rates(rates: pd.DataFrame) -> Styler:
 
 def show(ranked: pd.DataFrame) -> Styler:
     """Format `ranks`: one row per estimator, one column per depth, with the nets begun if not all."""
-    cells = []
+    cells, form = [], "{accuracy:.4f} ({low:.4f} to {high:.4f})"
     for row in ranked.to_dict("records"):
         begun = f", {row['begun']} of {row['seeds']}" if row["begun"] < row["seeds"] else ""
-        cells.append("{accuracy:.4f} ({low:.4f} to {high:.4f})".format_map(row) + begun)
+        cells.append((form.format_map(row) if row["begun"] > 1 else "–") + begun)
     table = ranked.assign(cell=cells).pivot(index="estimator", columns="depth", values="cell")
     return styled(table.loc[by_accuracy(ranked)].rename(columns=layers), hide_index=False)
 
