@@ -11,11 +11,7 @@ from bsn.spec import MAX_COUNT, MODES, check_choice, check_positive, check_whole
 from bsn.training import DRAWS
 
 SAMPLERS = tuple(name for name, entry in ESTIMATORS.items() if entry.kind == "sampler")
-SLOPES = {
-    "train_slope": ["train_slope"],
-    "eval_slope": ["eval_slope"],
-    "slope": ["train_slope", "eval_slope"],
-}
+SLOPES = ("train_slope", "eval_slope")
 MAX_SEED = 2**63 - 1
 
 
@@ -74,11 +70,11 @@ class BinaryStochastic(keras.layers.Layer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign a slope to its weights; compiled steps would not see an attribute in their place."""
-        if name not in SLOPES or not hasattr(self, SLOPES[name][-1]):
+        if name not in (*SLOPES, "slope") or not hasattr(self, SLOPES[-1]):
             super().__setattr__(name, value)
             return
         value = check_positive(value, f"BinaryStochastic: {name}")
-        for weight in SLOPES[name]:
+        for weight in SLOPES if name == "slope" else (name,):
             getattr(self, weight).assign(value)
 
     @property

@@ -27,6 +27,7 @@ from bsn.spec import Spec
 
 SECONDS = 10  # for a connection
 
+# as imported, not as edited since
 _SOURCE = environment.source_digest(
     [*jit.SOURCES, jit.SOURCES[0].with_name("nets.py")], record.trainer_digest()
 )

@@ -13,10 +13,9 @@ import zlib
 from typing import Any
 
 import numpy as np
-import yaml
 
 from bookkit.parameters import check
-from bookkit.paths import TABLES
+from bookkit.paths import table
 from bsn.backend import load_tensorflow
 from bsn.errors import InputError
 
@@ -25,7 +24,7 @@ PARTS = ("train", "validation", "test")
 TFDS_VERSION = "3.0.1"
 MAX_BYTES = 16 + 60_000 * 784  # of an original file, unzipped
 # name -> (original file, hash of the decoded bytes)
-ORIGINAL: dict[str, list[str]] = yaml.safe_load((TABLES / "mnist.yml").read_text(encoding="utf-8"))
+ORIGINAL: dict[str, list[str]] = table("mnist")
 MAX_CLASSES = 1000  # of a user's own data; larger labels are mistakes
 
 

@@ -85,7 +85,7 @@ def summary(name: str, rows: Sequence[record.Row]) -> str:
         return f"{name}: no nets"
     frame = pd.DataFrame(rows)
     lines = [f"{name}: nets trained: {len(rows)}; core-hours: {frame.seconds.sum() / 3600:.2f}"]
-    for name in ("dataset", "semantics", "machine", "versions", "date"):
-        lines.append(f"{name}: " + "; ".join(map(str, sorted(frame[name].unique()))))
+    for column in ("dataset", "semantics", "machine", "versions", "date"):
+        lines.append(f"{column}: " + "; ".join(map(str, sorted(frame[column].unique()))))
     counts = nets(rows).groupby(["dataset", "experiment", "label"], sort=False).seed.agg(seeds="nunique")
     return "\n".join([*lines, counts.reset_index().to_string(index=False)])

@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import jsonschema
-import yaml
 
-from bookkit.paths import TABLES
+from bookkit.paths import table
 from bookkit.studies import vae
 from bsn.errors import InputError, shown
 from bsn.estimators.registry import ESTIMATORS as REGISTRY
@@ -20,7 +19,7 @@ def _names(names: Iterable[str]) -> dict[str, Any]:
     return {"type": "array", "items": items, "minItems": 1, "uniqueItems": True, "description": words}
 
 
-RULES: dict[str, Any] = yaml.safe_load((TABLES / "parameters.yml").read_text(encoding="utf-8")) | {
+RULES: dict[str, Any] = table("parameters") | {
     "estimators": _names(ESTIMATORS),
     "vae_estimators": _names(vae.ESTIMATORS),
     "architectures": _names(vae.ARCHITECTURES),
@@ -37,7 +36,7 @@ def check(name: str, value: Any, where: str = "") -> Any:
     try:
         text = value if isinstance(value, str) and rule.get("type") == "array" else None
         value = json.loads(json.dumps(value, allow_nan=False) if text is None else text)
-        jsonschema.validate(value, rule, jsonschema.Draft4Validator)  # whose integers are no floats
+        jsonschema.Draft4Validator(rule).validate(value)  # its integers are no floats
     except (jsonschema.ValidationError, TypeError, ValueError, RecursionError):
         raise InputError(f"{where}{name} is {shown(value)}; expected {rule['description']}") from None
     return value

@@ -1,6 +1,9 @@
 """Where things lie in the repository: the one authority for paths."""
 
 import pathlib
+from typing import Any
+
+import yaml
 
 BOOK = pathlib.Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
@@ -17,3 +20,8 @@ RECORD = RECORDS / "experiments.parquet"
 RANKING = RECORDS / "ranking.parquet"
 TENSORFLOW = RECORDS / "tensorflow.parquet"
 VAE = RECORDS / "vae.parquet"
+
+
+def table(name: str) -> Any:
+    """Return the content of a table in YAML."""
+    return yaml.safe_load((TABLES / f"{name}.yml").read_text(encoding="utf-8"))

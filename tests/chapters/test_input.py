@@ -13,6 +13,7 @@ import sys
 import zipfile
 
 import filelock
+import jsonschema
 import nbformat
 import numpy as np
 import pytest
@@ -100,6 +101,7 @@ WILD = [
 
 @pytest.mark.parametrize("name", RULES)
 def test_wild_values_are_refused_by_every_rule(name):
+    jsonschema.Draft4Validator.check_schema(RULES[name])
     for value in WILD:
         with pytest.raises(InputError) as raised:
             check(name, value)

@@ -29,9 +29,11 @@ def header(data: Data, rounds: int, steps: int, settings: Settings, packages: It
     """Return what a report begins with: date, machine, versions, data and lengths."""
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": dict(
-            processor=environment.processor(), cores=settings.threads, system=platform.platform()
-        ),
+        "machine": {
+            "processor": environment.processor(),
+            "cores": settings.threads,
+            "system": platform.platform(),
+        },
         "versions": environment.versions(packages),
         "dataset": data.name,
         "rounds": rounds,

@@ -31,9 +31,7 @@ class Nets(typing.NamedTuple):
 
     first: np.ndarray  # [D, R * H], the first layers' weights side by side
     upper: np.ndarray  # [R, P], a net's first biases, next weights, next biases, and so on
-    moments: (
-        np.ndarray
-    )  # [R, 2, S], the baselines' moving averages; or in a layer's first column the mean loss
+    moments: np.ndarray  # [R, 2, S], moving averages; of the mean loss in each layer's first column alone
     diverged: np.ndarray  # [R], the step whose loss was first not finite, or -1
     widths: np.ndarray  # those of the hidden layers, then the number of classes
 

@@ -53,12 +53,8 @@ def add_product(chosen: np.ndarray, sparse: Sparse, matrix: np.ndarray, out: np.
     for i in range(len(chosen)):
         total, start, end = out[i], sparse.start[chosen[i]], sparse.start[chosen[i] + 1]
         for k in range(start, end - 3, 4):  # four at a time: fewer loads and stores of the sum
-            m0, m1, m2, m3 = (
-                matrix[index[k]],
-                matrix[index[k + 1]],
-                matrix[index[k + 2]],
-                matrix[index[k + 3]],
-            )
+            m0, m1 = matrix[index[k]], matrix[index[k + 1]]
+            m2, m3 = matrix[index[k + 2]], matrix[index[k + 3]]
             v0, v1, v2, v3 = value[k], value[k + 1], value[k + 2], value[k + 3]
             for j in range(len(total)):
                 total[j] += v0 * m0[j] + v1 * m1[j] + v2 * m2[j] + v3 * m3[j]

@@ -1,10 +1,8 @@
 """The colours of the figures in both themes, from `book/tables/theme.yml`."""
 
-import yaml
+from bookkit.paths import table
 
-from bookkit.paths import TABLES
-
-THEMES: dict[str, list[str]] = yaml.safe_load((TABLES / "theme.yml").read_text(encoding="utf-8"))
+THEMES: dict[str, list[str]] = table("theme")
 
 
 def variables(theme: int) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from bookkit.parameters import RULES, check
-from bookkit.paths import BOOK, BUILD, SITE, TABLES, TOC
+from bookkit.paths import BOOK, BUILD, SITE, TOC, table
 from bookkit.settings import Settings
 from bsn.errors import InputError, shown
 
-PROFILES: dict[str, dict[str, Any]] = yaml.safe_load((TABLES / "profiles.yml").read_text(encoding="utf-8"))
+PROFILES: dict[str, dict[str, Any]] = table("profiles")
 
 
 def pages() -> list[str]:
