@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from bookkit.parameters import RULES, check
-from bookkit.paths import BOOK, BUILD, SITE, TOC, table
+from bookkit.paths import BOOK, BUILD, EXECUTED, SITE, TOC, table
 from bookkit.settings import Settings
 from bsn.errors import InputError, shown
 
@@ -90,6 +90,8 @@ def build(
         with filelock.FileLock(BUILD / "build.lock", timeout=0):
             shutil.rmtree(scratch, ignore_errors=True)  # of a build that was killed
             scratch.mkdir()
+            for unfinished in EXECUTED.glob(".*.ipynb.*"):
+                unfinished.unlink()
             try:
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
                 failures = runner.run(chosen, values, facts, checksum, settings, scratch)
