@@ -116,7 +116,7 @@ def test_killed_builds_lose_nothing_and_leave_nothing(built, request):
         process.communicate()
         wait_until_none_is_left(built)
         record.read_all(built / "_build" / "record")  # raises for a half-written one
-        (built / "_build/executed/.introduction.ipynb.4194305").touch()  # if it was killed while it wrote that
+        (built / "_build/executed/.introduction.ipynb.4194305").touch()  # killed as it wrote
         ran = subprocess.run(**build(built), capture_output=True)
         assert ran.returncode == 0, ran.stderr
         assert "damaged" not in ran.stderr and results(built) == expected
