@@ -109,6 +109,20 @@ def test_wild_values_are_refused_by_every_rule(name):
         assert message.isprintable() and len(message) < 2000 and "expected " in message
 
 
+@pytest.mark.parametrize("profile", book.PROFILES)
+def test_profiles_set_what_chapters_have(profile, read_once):
+    """What one chapter's entry sets goes there alone, and -p counts more."""
+    shared = {key: value for key, value in book.PROFILES[profile].items() if key not in DECLARED}
+    assert shared.keys() <= {key for keys in DECLARED.values() for key in keys} | {"dataset"}
+    values = book._values(DECLARED, profile, [("epochs", "7")])
+    for name, keys in DECLARED.items():
+        own = book.PROFILES[profile].get(name, {})
+        assert own.keys() <= set(keys)
+        expected = {**shared, **own, "epochs": 7, "dataset": None}
+        assert values[name] == {key: expected[key] for key in keys if key in expected}
+        assert all(check(key, value) == value for key, value in values[name].items() if value is not None)
+
+
 @pytest.mark.parametrize("name, text, value", [("seeds", "[0, 1]", [0, 1]), ("targets", "[0.1]", [0.1])])
 def test_a_list_is_read_from_its_json_text(name, text, value):
     """Papermill's -p hands it on as text."""

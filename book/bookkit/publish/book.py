@@ -135,5 +135,6 @@ def _values(
         given[key] = check(key, value, where="-p: ")
         if key in reports.REPORTS:
             reports.read(value, key)
-    wanted = {**PROFILES[profile], **given, "dataset": None}
-    return {name: {key: wanted[key] for key in keys if key in wanted} for name, keys in declared.items()}
+    shared = PROFILES[profile]
+    wanted = {name: shared | shared.get(name, {}) | given | {"dataset": None} for name in declared}
+    return {name: {key: own[key] for key in declared[name] if key in own} for name, own in wanted.items()}
