@@ -112,11 +112,11 @@ def test_wild_values_are_refused_by_every_rule(name):
 @pytest.mark.parametrize("profile", book.PROFILES)
 def test_profiles_set_what_chapters_have(profile, read_once):
     """What one chapter's entry sets goes there alone, and -p counts more."""
-    shared = {key: value for key, value in book.PROFILES[profile].items() if key not in DECLARED}
+    shared = {key: value for key, value in book.PROFILES[profile].items() if key != "chapters"}
     assert shared.keys() <= {key for keys in DECLARED.values() for key in keys} | {"dataset"}
     values = book._values(DECLARED, profile, [("epochs", "7")])
     for name, keys in DECLARED.items():
-        own = book.PROFILES[profile].get(name, {})
+        own = book.PROFILES[profile].get("chapters", {}).get(name, {})
         assert own.keys() <= set(keys)
         expected = {**shared, **own, "epochs": 7, "dataset": None}
         assert values[name] == {key: expected[key] for key in keys if key in expected}

@@ -135,6 +135,6 @@ def _values(
         given[key] = check(key, value, where="-p: ")
         if key in reports.REPORTS:
             reports.read(value, key)
-    shared = PROFILES[profile]
-    wanted = {name: shared | shared.get(name, {}) | given | {"dataset": None} for name in declared}
-    return {name: {key: own[key] for key in declared[name] if key in own} for name, own in wanted.items()}
+    shared, own = PROFILES[profile], PROFILES[profile].get("chapters", {})
+    wanted = {name: {**shared, **own.get(name, {}), **given, "dataset": None} for name in declared}
+    return {name: {key: new[key] for key in declared[name] if key in new} for name, new in wanted.items()}
