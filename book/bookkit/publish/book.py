@@ -90,7 +90,7 @@ def build(
         with filelock.FileLock(BUILD / "build.lock", timeout=0):
             shutil.rmtree(scratch, ignore_errors=True)  # of a build that was killed
             scratch.mkdir()
-            for unfinished in EXECUTED.glob(".*.ipynb.*"):
+            for unfinished in EXECUTED.glob(".*.ipynb.*"):  # and what that was writing
                 unfinished.unlink()
             try:
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
