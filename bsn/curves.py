@@ -26,6 +26,11 @@ Part = tuple[np.ndarray, np.ndarray]  # images [N, D] and labels [N]
 SHUFFLING = 1 << 32
 TRAINING, RECORD, EPOCH, SECOND = range(4)  # uses of noise; the last is of leave-one-out's other sample
 EVALUATED_TOGETHER = 500  # images
+WAYS = {  # of evaluation: mode, and whether the slope is that after the last epoch, else 1; rounding has none
+    "stochastic": ("stochastic", False),
+    "stochastic annealed": ("stochastic", True),
+    "deterministic": ("deterministic", True),
+}
 DIFFER = "learning_rate slope_rate slope_in_training slope_in_evaluation train_mode eval_mode".split()
 
 
@@ -36,7 +41,9 @@ class Curve(NamedTuple):
         points: (epochs completed, steps, metric, accuracy). The metrics are those of the post: "training",
             the sum of the batch accuracies since the last record divided by 100 (an epoch's first sum holds
             101 of them), and "validation", at the same points; "epoch", before the first epoch and after
-            each, with the slope after its increase.
+            each, with the slope after its increase. After the last epoch come those of all `WAYS`, whichever
+            the spec's own: "evaluated stochastic annealed", for example, of the part that it names, and
+            "trained stochastic annealed", of the first images of the part trained on, at most as many.
         diverged: the step whose loss was first not finite, or -1.
     """
 
@@ -89,10 +96,12 @@ class Nets:
         self.diverged = np.where((self.diverged < 0) & (bad >= 0), step + bad, self.diverged)
         return right.numpy() / rows.shape[1]
 
-    def evaluate(self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray) -> np.ndarray:
-        """Return the accuracies, [R]."""
-        right = self._count_right(self.layers, *self._evaluated, noise, slope, stochastic)
-        return right.numpy() / len(noise)
+    def evaluate(
+        self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray, trained: bool = False
+    ) -> np.ndarray:
+        """Return the accuracies, [R], on as many images as there is noise for, or of those trained on."""
+        examples = (array[: len(noise)] for array in (self._trained if trained else self._evaluated))
+        return self._count_right(self.layers, *examples, noise, slope, stochastic).numpy() / len(noise)
 
 
 @functools.cache
@@ -262,6 +271,13 @@ def _learning_curves(
             steps(step, end, epoch)
         step = end
         points.append((epoch + 1, step, "epoch", accuracy(epoch + 1, step, EPOCH)))
+    noise = uniform_noise(common.seed, step, EPOCH, [examples, hidden])
+    for name, (mode, annealed) in WAYS.items():
+        slope = np.array([spec.slope_rate**common.epochs if annealed else 1 for spec in specs], np.float32)
+        how = slope, np.full(len(specs), mode == "stochastic")
+        for role, on in (("evaluated", noise), ("trained", noise[:trained])):
+            values = nets.evaluate(on, *how, role == "trained")
+            points.append((common.epochs, step, f"{role} {name}", values))
     return [
         Curve([(epochs, n, metric, float(values[i])) for epochs, n, metric, values in points], int(diverged))
         for i, diverged in enumerate(nets.diverged)

@@ -85,6 +85,8 @@ class Spec:
             raise InputError(
                 f"spec: train_mode is 'deterministic' with {self.estimator}; expected stochastic"
             )
+        if not (self.slope_in_training or self.slope_in_evaluation):  # annealed nowhere
+            self._set("slope_rate", 1.0)
         if self.slope_rate == 1:  # with a constant slope, the same net
             self._set("slope_in_training", False)
             self._set("slope_in_evaluation", True)

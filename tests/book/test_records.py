@@ -2,7 +2,7 @@
 
 import pytest
 
-from bookkit import data, record, runs
+from bookkit import confirmatory, data, record, runs
 from bookkit.publish import cli
 from bookkit.studies import ranking, records
 from bookkit.studies.vae.runs import Run
@@ -22,6 +22,13 @@ def small(monkeypatch, tmp_path, mnist_dir):
     net = Spec(estimator="sigmoid-adjusted", learning_rate=0.1, hidden=(5,), **SHORT)
     monkeypatch.setattr(records.experiments, "specs", lambda seeds, published=False: [net])
     monkeypatch.setattr(records.vae, "BOOK_RUNS", [Run("linear", "disarm", 1, 100)])
+    plan = {
+        "nets": {
+            "few": {"estimator": "sigmoid", "learning_rate": [0.1], "hidden": [5], "seeds": "few", **SHORT}
+        }
+    }
+    plan |= {"tuning_seeds": [1], "first_seed": 2, "seeds": {"few": 2}, "chance": 0.2}
+    monkeypatch.setattr(confirmatory, "registered", lambda: plan)
     moved = {name: (train, tmp_path / name, schema) for name, (train, _, schema) in records.BOOK.items()}
     monkeypatch.setattr(records, "BOOK", moved)
     monkeypatch.setenv("BSN_RECORD", str(tmp_path / "record"))
@@ -31,7 +38,7 @@ def small(monkeypatch, tmp_path, mnist_dir):
 
 @pytest.mark.slow
 def test_every_record_is_made_and_made_again_without_training(small, monkeypatch, capsys):
-    sizes = {"experiments": 1, "tensorflow": 1, "ranking": 8, "vae": 1}
+    sizes = {"confirmatory": 3, "experiments": 1, "tensorflow": 1, "ranking": 8, "vae": 1}
     assert sizes.keys() == small.keys()
     for name, nets in sizes.items():
         assert cli.main(["record", "--adopt", name]) == 0 and f"{nets} nets" in capsys.readouterr().out

@@ -37,6 +37,7 @@ VARIANTS = [  # fields; the slope's rate in training and in evaluation; whether 
     (dict(eval_mode="deterministic"), 1, 1, True, False),
 ]
 STRETCHES = [(0, 0, 101), (0, 101, 201), (0, 201, 251), (1, 251, 352), (1, 352, 452), (1, 452, 502)]
+WAYS = [("stochastic", False, True), ("stochastic annealed", True, True), ("deterministic", True, False)]
 
 
 class Scripted:
@@ -89,6 +90,13 @@ def test_what_an_engine_is_asked_and_what_is_recorded(fields, variants):
             evaluated(epoch, end, loop.RECORD, "validation")
         else:
             evaluated(epoch + 1, end, loop.EPOCH, "epoch")
+    noise = expected[-1][0]
+    annealed = np.array([spec.slope_rate for spec in specs], np.float32) ** 2
+    for way, slope, sampled in WAYS:  # after the last epoch every net in every way
+        slopes, modes = annealed if slope else np.ones(len(specs)), np.full(len(specs), sampled)
+        for role, part in (("evaluated", spec.evaluate_on), ("trained", spec.train_on)):
+            expected.append((noise[: len(DIGITS.parts[part][1])], slopes, modes, role == "trained"))
+            points.append((2, 2 * STEPS, f"{role} {way}", len(expected)))
     [nets] = engines
     for asked, arguments in zip(nets.asked, expected, strict=True):
         assert all(map(np.array_equal, asked, arguments))

@@ -290,12 +290,12 @@ def train(
 
 @compiled
 def evaluate(nets: Nets, options: Options, examples: Examples, noise: np.ndarray) -> np.ndarray:
-    """Return how many predictions of each net are right, [R].
+    """Return how many predictions of each net are right, of the first N examples, [R].
 
     Args:
         noise: uniform on [0, 1), [N, S].
     """
-    count, total = len(nets.upper), len(examples.labels)
+    count, total = len(nets.upper), len(noise)
     right = np.zeros(count, np.int64)
     for start in range(0, total, EVALUATED_TOGETHER):
         chosen = np.arange(start, min(start + EVALUATED_TOGETHER, total))

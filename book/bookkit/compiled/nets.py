@@ -84,6 +84,9 @@ class Nets:
         right = kernels.train(self.nets, options, self._rules, self._trained, rows, noise, step)
         return right / rows.shape[1]
 
-    def evaluate(self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray) -> np.ndarray:
-        right = kernels.evaluate(self.nets, self._options(slope, stochastic), self._evaluated, noise)
+    def evaluate(
+        self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray, trained: bool = False
+    ) -> np.ndarray:
+        examples = self._trained if trained else self._evaluated
+        right = kernels.evaluate(self.nets, self._options(slope, stochastic), examples, noise)
         return right / len(noise)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from bookkit import data, experiments, paths, record, runs
+from bookkit import confirmatory, data, experiments, paths, record, runs
 from bookkit.data import Data
 from bookkit.settings import Settings
 from bookkit.studies import ranking
@@ -31,6 +31,7 @@ def _ranking(source: Data, settings: Settings) -> list[record.Row]:
 
 Train = Callable[[Data, Settings], list[Any]]
 BOOK: dict[str, tuple[Train, Any, Any]] = {
+    "confirmatory": (confirmatory.train, paths.CONFIRMATORY, confirmatory.SCHEMA),
     "experiments": (partial(_experiments, engine="compiled"), paths.RECORD, record.SCHEMA),
     "tensorflow": (partial(_experiments, engine="tensorflow"), paths.TENSORFLOW, record.SCHEMA),
     "ranking": (_ranking, paths.RANKING, record.SCHEMA),
