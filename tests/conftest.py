@@ -43,11 +43,11 @@ def rng(seed_offset):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Mark builds and browsers as slow; except in CI leave out what needs a missing browser or MNIST."""
+    """Mark builds, browsers and the laboratory as slow; what lacks a browser or MNIST runs in CI alone."""
     for item in items:
         if is_hypothesis_test(getattr(item, "obj", None)):
             hypothesis.seed(config.getoption("--seed-offset"))(item.obj)
-        if {"checkout", "browser"} & set(getattr(item, "fixturenames", ())):
+        if {"checkout", "browser", "measured"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     missing = {}
     if not os.environ.get("CI") and not os.environ.get("BSN_MNIST_DIR"):

@@ -74,6 +74,7 @@ def small(monkeypatch, tmp_path):
     confirmatory.registered.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_record_is_that_of_the_nets_trained_one_by_one(small, monkeypatch):
     annealed, settings = small
     digits = data.load("digits")

@@ -50,7 +50,7 @@ def test_the_displayed_source_trains():
     assert losses[-1] < 0.3 * losses[0]
 
 
-@pytest.mark.parametrize("stable", [False, True])
+@pytest.mark.parametrize("stable", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("engine, name", CASES)
 def test_three_steps_and_an_evaluation_against_numpy(engine, name, stable, seed_offset):
     """Three nets of two hidden layers, moving averages included; rates, slopes and modes differ."""
@@ -91,6 +91,7 @@ def test_three_steps_and_an_evaluation_against_numpy(engine, name, stable, seed_
     assert list(nets.diverged) == [-1, -1, -1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPILED)
 def test_weights_agree_until_rounding_flips_a_sample(name):
     """Step by step, to the rounding of float32; a step that ends it has a uniform at its probability."""
@@ -123,6 +124,7 @@ def test_the_engines_final_accuracies_are_judged(monkeypatch):
         np.testing.assert_allclose(table.effect, shift, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_net_that_diverges_is_marked_and_the_others_go_on():
     """The post's loss breaks at that rate, at the same step in both engines; a NaN predicts class 0."""
     common = dict(estimator="pass-through", epochs=2, steps_per_epoch=251, seed=2)

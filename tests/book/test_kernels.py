@@ -32,7 +32,8 @@ def by_tensorflow(logits, label, stable):
     return [result.numpy() for result in loss_and_gradient(tf.constant(np.float32([logits])))]
 
 
-BOTH = pytest.mark.parametrize("loss_and_gradient", [by_kernel, by_tensorflow])
+SLOW = pytest.param(by_tensorflow, marks=pytest.mark.slow)
+BOTH = pytest.mark.parametrize("loss_and_gradient", [by_kernel, SLOW])
 
 
 @BOTH

@@ -31,7 +31,7 @@ def run(folder, specs, **settings):
     return runs.run(specs, DIGITS, Settings(record=folder, threads=2, **settings), "compiled")
 
 
-@pytest.mark.parametrize("engine", ["compiled", "tensorflow"])
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def test_the_golden_nets_train_as_they_did(engine):
     """Fails when the same spec gives another result: then raise SEMANTICS and run tests/golden.py."""
     stored = json.loads(golden.PATH.read_text())

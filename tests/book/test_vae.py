@@ -20,7 +20,8 @@ PIXELS = 5
 X = np.array([[1, 0, 0, 1, 1]])
 UNBIASED = [name for name in vae.ESTIMATORS if ESTIMATORS[name].bias == "unbiased"]
 SMOOTH = ("rebar", "relax")
-DEEP = [("muprop", "nonlinear"), ("disarm", "nonlinear")]  # one of those that take f', one that does not
+# one of those that take f', one that does not
+DEEP = [pytest.param(name, "nonlinear", marks=pytest.mark.slow) for name in ("muprop", "disarm")]
 
 
 ZERO = tf.constant(0.0, tf.float64)

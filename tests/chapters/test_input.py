@@ -215,6 +215,7 @@ WORDS = (
 WORDS += "--fresh --json --rounds --steps 200 --mnist-dir [1] - --".split()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(st.sampled_from(WORDS) | st.text(max_size=8), max_size=7))
 def test_any_command_line(read_once, words):

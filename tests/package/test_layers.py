@@ -16,7 +16,9 @@ from bsn.estimators import ESTIMATORS
 from bsn.layers import SAMPLERS
 
 HALVES = ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"]
+SLOW_POLICIES = [pytest.param(policy, marks=pytest.mark.slow) for policy in ("float64", *HALVES)]
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 1e-6, "float64": 1e-6}
+JIT = pytest.mark.parametrize("jit", [pytest.param(True, marks=pytest.mark.slow), False])
 MAX_SEED = 2**63 - 1
 
 
@@ -35,7 +37,7 @@ def test_each_mode_is_for_its_phase():
             assert set(np.unique(out)) == ({1} if training == (mode == "train_mode") else {0, 1})
 
 
-@pytest.mark.parametrize("policy", ["float32", "float64", *HALVES])
+@pytest.mark.parametrize("policy", ["float32", *SLOW_POLICIES])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_rates_and_gradients_are_the_estimators_in_float64(name, policy):
     """To what the type can hold, with the slope of the phase; in training under XLA."""
@@ -74,7 +76,7 @@ def test_gumbel_rao_draws_its_noises():
     assert 0.08 < g.var() / drawn.var() < 0.12  # K = 10; for logits of 0 the conditional noise is |logistic|
 
 
-@pytest.mark.parametrize("jit", [True, False])
+@JIT
 def test_a_changed_slope_reaches_a_compiled_model(jit):
     unit = BinaryStochastic(seed=0)
     model = keras.Sequential([keras.Input([50]), unit])
@@ -115,7 +117,7 @@ def nested_model():
     return model, [unit, wrapped.layer]
 
 
-@pytest.mark.parametrize("jit", [True, False])
+@JIT
 @pytest.mark.parametrize("in_training, in_evaluation", [(True, True), (False, True), (True, False)])
 def test_annealing_multiplies_the_slopes_after_each_epoch(in_training, in_evaluation, jit):
     model, units = nested_model()
@@ -267,6 +269,7 @@ assert type(model.layers[0]) is bsn.BinaryStochastic
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start, environment",
     [
@@ -290,6 +293,7 @@ def test_another_backend_is_refused_in_a_line(tmp_path, start, environment):
     assert "KERAS_HOME" in environment or "No module named" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_threads_may_be_the_first_to_use_tensorflow(tmp_path):
     program = """
 import concurrent.futures
