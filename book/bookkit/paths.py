@@ -21,6 +21,7 @@ RECORD = RECORDS / "experiments.parquet"
 CONFIRMATORY = RECORDS / "confirmatory.parquet"
 RANKING = RECORDS / "ranking.parquet"
 TENSORFLOW = RECORDS / "tensorflow.parquet"
+REPEATABILITY = RECORDS / "repeatability.parquet"
 VAE = RECORDS / "vae.parquet"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from bookkit import confirmatory, data, record, runs
 from bookkit.publish import cli
-from bookkit.studies import ranking, records
+from bookkit.studies import ranking, records, repeatability
 from bookkit.studies.vae.runs import Run
 from bsn.spec import Spec
 
@@ -19,6 +19,8 @@ def small(monkeypatch, tmp_path, mnist_dir):
         ("LEARNING_RATES", (0.01, 0.1)), ("SEEDS", range(1, 3)),
     ):  # fmt: skip
         monkeypatch.setattr(ranking, name, value)
+    for name, value in (("FOLLOWED", ("arm", "disarm")), ("DEPTHS", (1,)), ("WIDTH", 5), ("STEPS", 30)):
+        monkeypatch.setattr(repeatability, name, value)
     net = Spec(estimator="sigmoid-adjusted", learning_rate=0.1, hidden=(5,), **SHORT)
     monkeypatch.setattr(records.experiments, "specs", lambda seeds, published=False: [net])
     monkeypatch.setattr(records.vae, "BOOK_RUNS", [Run("linear", "disarm", 1, 100)])
@@ -38,7 +40,8 @@ def small(monkeypatch, tmp_path, mnist_dir):
 
 @pytest.mark.slow
 def test_every_record_is_made_and_made_again_without_training(small, monkeypatch, capsys):
-    sizes = {"confirmatory": 3, "experiments": 1, "tensorflow": 1, "ranking": 8, "vae": 1}
+    sizes = {"confirmatory": 3, "experiments": 1, "tensorflow": 1, "ranking": 8}
+    sizes |= {"repeatability": 2, "vae": 1}
     assert sizes.keys() == small.keys()
     for name, nets in sizes.items():
         assert cli.main(["record", "--adopt", name]) == 0 and f"{nets} nets" in capsys.readouterr().out

@@ -148,7 +148,7 @@ def _head(seconds: float, name: str, costs: list[dict[str, Any]], address: str |
         run = f"To train from nothing: about {_time(core_seconds / 2)} on two cores. {run}"
         run += f", with {trained} trained and {nets - trained} found in this build's record."
     else:
-        run += "; no nets are trained here."
+        run += "; none of its nets is recorded."
     links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>notebook</a>']
     links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>with its results</a>')
     text = f"{run} Download: {', '.join(links)}."

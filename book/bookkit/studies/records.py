@@ -7,7 +7,7 @@ from typing import Any
 from bookkit import confirmatory, data, experiments, paths, record, runs
 from bookkit.data import Data
 from bookkit.settings import Settings
-from bookkit.studies import ranking
+from bookkit.studies import ranking, repeatability
 from bookkit.studies.vae import runs as vae
 from bsn.spec import Spec
 
@@ -35,6 +35,7 @@ BOOK: dict[str, tuple[Train, Any, Any]] = {
     "experiments": (partial(_experiments, engine="compiled"), paths.RECORD, record.SCHEMA),
     "tensorflow": (partial(_experiments, engine="tensorflow"), paths.TENSORFLOW, record.SCHEMA),
     "ranking": (_ranking, paths.RANKING, record.SCHEMA),
+    "repeatability": (repeatability.train, paths.REPEATABILITY, repeatability.SCHEMA),
     "vae": (lambda *given: vae.train(vae.BOOK_RUNS, *given)[0].to_dict("records"), paths.VAE, vae.SCHEMA),
 }
 

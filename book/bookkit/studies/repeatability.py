@@ -1,0 +1,201 @@
+"""Same seed, another machine: what becomes of one rounding of the initial weights while a net trains."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pandas.io.formats.style import Styler
+from scipy.special import expit
+
+from bookkit import paths, record
+from bookkit.data import Data
+from bookkit.figures import style
+from bookkit.figures.style import MUTED, SERIES, Figure, Style, styled
+from bookkit.progress import training_progress
+from bookkit.settings import Settings
+from bsn import curves
+from bsn.backend import tf
+from bsn.estimators import ESTIMATORS
+from bsn.spec import BATCH_SIZE, Spec
+
+ROUNDING = 1e-7  # of each weight, up or down: float32 has 24 bits
+DOUBLES = 4  # beside the net itself: machines that round otherwise
+CLOSELY, BETWEEN = 200, 25  # steps each of which is looked at, and then from one look to the next
+GROWS, FITTED = (
+    10.0,
+    20,
+)  # factor in a hundred steps from which a distance grows; least number of steps for a fit
+RATES = {True: 0.3, False: 0.05}  # the experiments': where the loss's derivative is taken, and where not
+FOLLOWED = [  # those that sample, and do not evaluate once per unit
+    name for name, entry in ESTIMATORS.items() if entry.noise != 0 and "H" not in str(entry.evaluations)
+]
+NAMED = ["sigmoid-adjusted", "reinmax", "reinforce", "disarm"]  # in the figure
+DEPTHS, WIDTH, STEPS = (1, 4), 100, 5005  # of the book's record: five epochs
+
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("key", "data", "dataset", "estimator")]
+    + [("depth", pa.int64()), ("learning_rate", pa.float64()), ("seed", pa.int64())]
+    + [("step", pa.list_(pa.int64())), ("distance", pa.list_(pa.float64()))]
+    + [("differing", pa.list_(pa.int64())), ("accuracy", pa.list_(pa.float64()))]  # the last: by net
+    + [(name, pa.string()) for name in ("date", "machine", "versions", "digest")]
+)
+
+
+def follow(
+    spec: Spec, source: Data, steps: int, rounding: float = ROUNDING
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Train a net beside `DOUBLES`, whose initial weights are rounded otherwise, by TensorFlow.
+
+    Returns:
+        One row for each of the first `CLOSELY` steps, then per `BETWEEN`: `step`; `distance`, the greatest
+        difference of a weight or bias from the net's before it; `differing`, how many samples of the units
+        differ from the net's at it, over all doubles, layers and examples of its mini-batch.
+        Then the nets' accuracies after the last step, the net's own first, [1 + `DOUBLES`].
+    """
+    nets = curves.Nets([spec] * (1 + DOUBLES), source.parts, source.classes)
+    rng = np.random.default_rng(spec.seed)
+
+    def doubles(array: Any) -> Any:
+        signs = rng.choice([-1, 1], array[1:].shape)
+        return tf.concat([array[:1], array[1:] * (1 + rounding * signs).astype(np.float32)], axis=0)
+
+    nets.layers = tf.nest.map_structure(doubles, nets.layers)
+    images = source.parts[spec.train_on][0][:, nets.live]
+    order = curves.shuffled_batches(spec.seed, len(images), steps + 1)
+    entry = ESTIMATORS[spec.estimator]
+    uses = (curves.TRAINING, curves.SECOND) if entry.noise == "K" else (curves.TRAINING,)
+    how = np.ones(1 + DOUBLES, np.float32), np.ones(1 + DOUBLES, bool)
+    rows: list[tuple[int, float, int]] = []
+    step = 0
+    while True:
+        count = 1 if step < CLOSELY else BETWEEN
+        shape = [count, BATCH_SIZE, sum(spec.hidden)]
+        noise = np.stack([curves.uniform_noise(spec.seed, step, use, shape) for use in uses], axis=1)
+        layers = tf.nest.map_structure(lambda array: array.numpy(), nets.layers)
+        distance = max(np.abs(array[1:] - array[0]).max() for pair in layers for array in pair)
+        differing = _differing(layers, images[order[step]], noise[0, 0]) if entry.noise else 0
+        rows.append((step, distance, differing))
+        count = min(count, steps - step)
+        if not count:
+            break
+        nets.train(order[step : step + count], (noise if len(uses) > 1 else noise[:, 0])[:count], step, *how)
+        step += count
+    shape = [len(source.parts[spec.evaluate_on][1]), sum(spec.hidden)]
+    accuracies = nets.evaluate(curves.uniform_noise(spec.seed, steps, curves.EPOCH, shape), *how)
+    return pd.DataFrame(rows, columns=["step", "distance", "differing"]), accuracies
+
+
+def follow_all(
+    pairs: Sequence[tuple[str, int]], width: int, seed: int, source: Data, steps: int
+) -> Iterator[record.Row]:
+    """Follow pairs of an estimator and a number of layers, one after another.
+
+    Yields:
+        `estimator`, `depth`, `learning_rate`, `seed`; of `follow` the lists `step`, `distance`, `differing`
+        and `accuracy`.
+    """
+    with training_progress((1 + DOUBLES) * steps * len(pairs)) as advance:
+        for name, depth in pairs:
+            rate = RATES[bool(ESTIMATORS[name].derivative)]
+            fields: dict[str, Any] = {"estimator": name, "learning_rate": rate, "seed": seed}
+            path, accuracies = follow(
+                Spec(**fields, hidden=(width,) * depth, stable_loss=True), source, steps
+            )
+            advance((1 + DOUBLES) * steps)
+            lists = {str(column): path[column].tolist() for column in path}
+            yield {**fields, "depth": depth, **lists, "accuracy": accuracies.tolist()}
+
+
+def train(source: Data, settings: Settings) -> list[record.Row]:
+    """Follow what this build's record lacks of the book's; return a row for each estimator and depth."""
+    pairs = itertools.product(FOLLOWED, DEPTHS)
+    keys = {(name, depth): f"{name}-{depth}-{STEPS}-{source.checksum}" for name, depth in pairs}
+
+    def trained(lacking: list[tuple[str, int]]) -> Iterator[record.Row]:
+        for pair, row in zip(lacking, follow_all(lacking, WIDTH, 0, source, STEPS)):
+            yield record.signed(keys[pair], source, row, record.COMPUTED_WITH)
+
+    folder = settings.record and settings.record / "repeatability"
+    return record.completed(keys, folder, settings.fresh, trained, SCHEMA)[0]
+
+
+def book_paths() -> pd.DataFrame:
+    """Return the book's record, as `follow_all` has it."""
+    return pd.DataFrame(record.read(paths.REPEATABILITY, SCHEMA))
+
+
+def _differing(layers: Any, x: np.ndarray, noise: np.ndarray) -> int:
+    """Return how many samples of nets side by side differ from the first's."""
+    differing, at = 0, 0
+    for weights, biases in layers[:-1]:
+        end = at + weights.shape[-1]
+        x = (noise[:, at:end] < expit(x @ weights + biases)).astype(np.float32)
+        differing, at = differing + int((x[1:] != x[0]).sum()), end
+    return differing
+
+
+def summary(paths: pd.DataFrame) -> pd.DataFrame:
+    """Summarise `follow_all`: one row for each estimator and depth.
+
+    Returns:
+        `growth`, the factor by which the distance grows in a hundred steps until a sample turns over, a fit
+        of its logarithm, NaN of fewer than `FITTED`; `first`, the first step seen at which one has, NaN if
+        none; `last`, the distance at the end; `apart`, the greatest difference of two nets' accuracies there.
+    """
+    rows = []
+    for row in paths.to_dict("records"):
+        step, distance, differing = (np.array(row[name]) for name in ("step", "distance", "differing"))
+        first = step[differing > 0].min() if differing.any() else np.nan
+        before = ~(step > first)
+        slope = (
+            np.polyfit(step[before], np.log10(distance[before]), 1)[0] if before.sum() >= FITTED else np.nan
+        )
+        summed = {name: row[name] for name in ("estimator", "depth", "learning_rate")}
+        summed |= {"growth": 10 ** (100 * slope), "first": first, "last": distance[-1]}
+        rows.append(summed | {"apart": float(np.ptp(row["accuracy"]))})
+    return pd.DataFrame(rows)
+
+
+def show(table: pd.DataFrame) -> Styler:
+    """Format `summary` for a page."""
+    names = {"depth": "layers", "learning_rate": "rate", "growth": "growth in 100 steps"}
+    names |= {
+        "first": "first sample turns over",
+        "last": "difference at the end",
+        "apart": "accuracies apart",
+    }
+    formats = {"rate": "{:g}", "growth in 100 steps": "{:.3g}", "first sample turns over": "{:.0f}"}
+    formats |= {"difference at the end": "{:.0e}", "accuracies apart": "{:.4f}"}
+    return styled(table.rename(columns=names), formats)
+
+
+def figure(paths: pd.DataFrame) -> Figure:
+    """Draw the distance by step: a panel per depth, a line per estimator, those of `NAMED` in colour."""
+    drawn, axes = style.panels([f"{n} layer{'s' * bool(n > 1)}" for n in paths.depth.unique()], 1, 2.4, 0.9)
+    for depth, axis in zip(paths.depth.unique(), axes):
+        chosen = paths[paths.depth == depth].set_index("estimator")
+        others: Style = dict(color=MUTED, linewidth=0.8, alpha=0.7)
+        colours: dict[str, Style] = {
+            name: dict(color=SERIES[i], linewidth=2, zorder=3) for i, name in enumerate(NAMED)
+        }
+        for name, path in chosen.sort_index(key=lambda names: ~names.isin(NAMED)).iterrows():
+            line: Style = colours.get(str(name), others) | {"label": name if name in NAMED else "the others"}
+            axis.plot(np.add(path.step, 1), path.distance, **line)
+        axis.set(xscale="log", yscale="log", ylim=(1e-8, 100), ylabel="Greatest difference")
+    axes[-1].set(xlabel="Training step")
+    drawn.suptitle("Weights of nets that begin one rounding apart")
+    handles, labels = axes[0].get_legend_handles_labels()
+    named = dict(zip(labels, handles))
+    drawn.legend(named.values(), named, loc=style.BELOW, ncols=3)
+    text = "How far nets are apart that begin one rounding apart, by training step, estimator and depth."
+    columns = ["step", "distance", "differing"]
+    return Figure(drawn, text, paths[["estimator", "depth", *columns]].explode(columns))
+
+
+def repeatable(table: pd.DataFrame) -> list[str]:
+    """Return the estimators of `summary` whose distance grows at no depth."""
+    most = table.groupby("estimator", sort=False).growth.max()
+    return list(most.index[most < GROWS])
