@@ -41,7 +41,7 @@ class Curve(NamedTuple):
         points: (epochs completed, steps, metric, accuracy). The metrics are those of the post: "training",
             the sum of the batch accuracies since the last record divided by 100 (an epoch's first sum holds
             101 of them), and "validation", at the same points; "epoch", before the first epoch and after
-            each, with the slope after its increase. After the last epoch come those of all `WAYS`, whichever
+            each, with the slope after its increase. If asked for, those of all `WAYS` come last, whichever is
             the spec's own: "evaluated stochastic annealed", for example, of the part that it names, and
             "trained stochastic annealed", of the first images of the part trained on, at most as many.
         diverged: the step whose loss was first not finite, or -1.
@@ -200,6 +200,7 @@ def train(
     classes: int = 10,
     advance: Callable[[int], object] = lambda steps: None,
     engine: Callable[[list[Spec]], Any] | None = None,
+    all_ways: bool = False,
 ) -> list[Curve]:
     """Train a net for each spec; return their learning curves.
 
@@ -208,6 +209,7 @@ def train(
         classes: C, how many labels there are.
         advance: called with each number of net-steps just done; what it raises ends the training.
         engine: specs that train side by side -> their nets, like `Nets`, the default.
+        all_ways: whether to evaluate in all `WAYS` after the last epoch.
 
     Raises:
         InputError: `specs` are not a list of specs.
@@ -218,7 +220,7 @@ def train(
     for together in alike(specs):
         group = [specs[i] for i in together]
         nets = engine(group) if engine else Nets(group, parts, classes)
-        curves |= zip(together, _learning_curves(group, nets, parts, advance))
+        curves |= zip(together, _learning_curves(group, nets, parts, advance, all_ways))
     return [curves[i] for i in range(len(specs))]
 
 
@@ -233,7 +235,11 @@ def alike(specs: Sequence[Spec]) -> list[list[int]]:
 
 
 def _learning_curves(
-    specs: Sequence[Spec], nets: Any, parts: Mapping[str, Part], advance: Callable[[int], object]
+    specs: Sequence[Spec],
+    nets: Any,
+    parts: Mapping[str, Part],
+    advance: Callable[[int], object],
+    all_ways: bool,
 ) -> list[Curve]:
     common, hidden = specs[0], sum(specs[0].hidden)
     trained, examples = len(parts[common.train_on][1]), len(parts[common.evaluate_on][1])
@@ -272,7 +278,7 @@ def _learning_curves(
         step = end
         points.append((epoch + 1, step, "epoch", accuracy(epoch + 1, step, EPOCH)))
     noise = uniform_noise(common.seed, step, EPOCH, [examples, hidden])
-    for name, (mode, annealed) in WAYS.items():
+    for name, (mode, annealed) in WAYS.items() if all_ways else ():
         slope = np.array([spec.slope_rate**common.epochs if annealed else 1 for spec in specs], np.float32)
         how = slope, np.full(len(specs), mode == "stochastic")
         for role, on in (("evaluated", noise), ("trained", noise[:trained])):

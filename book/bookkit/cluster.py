@@ -90,7 +90,7 @@ def submitter(address: str, data: Data) -> Iterator[tuple[engines.Submit, int]]:
             copied = client.submit(copy.copy, data, key=f"bsn-data-{data.checksum}-{data.name}")
         pool = client.get_executor(pure=False)
         yield (
-            lambda batch, engine: pool.submit(_work, batch, copied, engine, installation()),
+            lambda batch, *how: pool.submit(_work, batch, copied, *how, installation()),
             sum(client.nthreads().values()),
         )
 
@@ -120,7 +120,9 @@ def _check(expected: dict[str, str]) -> None:
         )
 
 
-def _work(specs: list[Spec], data: Data, engine: str, expected: dict[str, str]) -> list[record.Row]:
+def _work(
+    specs: list[Spec], data: Data, engine: str, all_ways: bool, expected: dict[str, str]
+) -> list[record.Row]:
     """Train a batch in one thread of a worker."""
     _check(expected)
     threadpoolctl.threadpool_limits(1, "blas")  # for good: restored, it would disturb the other threads
@@ -131,4 +133,4 @@ def _work(specs: list[Spec], data: Data, engine: str, expected: dict[str, str]) 
         if worker.state.tasks[key].state != "executing":  # nobody waits for it any more
             raise RuntimeError("cancelled")
 
-    return engines.train_together(specs, data, engine, advance)
+    return engines.train_together(specs, data, engine, all_ways, advance)

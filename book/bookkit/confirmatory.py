@@ -99,7 +99,7 @@ def _completed(nets: Sequence[tuple[str, Spec]], source: Data, settings: Setting
         for net in lacking:
             names.setdefault(record.key(net[1], source.checksum, "compiled"), []).append(net)
         distinct = list(dict.fromkeys(net for _, net in lacking))  # a tuned net may be another
-        for row in runs.train(distinct, source, settings, "compiled"):
+        for row in runs.train(distinct, source, settings, "compiled", all_ways=True):
             for net in names[row["key"]]:
                 yield counted(row, net[0], keys(net), source)
 

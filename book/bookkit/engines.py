@@ -14,7 +14,7 @@ from bsn.estimators import ESTIMATORS
 from bsn.spec import Spec
 from bsn.training import Layers
 
-Submit = Callable[[list[Spec], str], concurrent.futures.Future[list[record.Row]]]
+Submit = Callable[[list[Spec], str, bool], concurrent.futures.Future[list[record.Row]]]
 
 
 def of(spec: Spec, engine: str) -> str:
@@ -40,15 +40,16 @@ def layers_of(nets: curves.Nets, i: int) -> Layers:
 
 
 def train_together(
-    specs: Sequence[Spec], data: Data, engine: str, advance: Callable[[int], object]
+    specs: Sequence[Spec], data: Data, engine: str, all_ways: bool, advance: Callable[[int], object]
 ) -> list[record.Row]:
     """Train nets side by side, in this thread; return a `bookkit.record.row` for each.
 
-    `advance` is called with each number of net-steps just done; what it raises ends the training.
+    See `bsn.train`. `advance` is called with each number of net-steps just done; what it raises ends the
+    training.
     """
     started = time.perf_counter()
     trained = curves.train(
-        specs, data.parts, data.classes, advance, lambda group: nets_of(group, data, engine)
+        specs, data.parts, data.classes, advance, lambda group: nets_of(group, data, engine), all_ways
     )
     seconds = (time.perf_counter() - started) / len(specs)
     return [record.row(spec, data, engine, curve, seconds) for spec, curve in zip(specs, trained)]

@@ -65,9 +65,16 @@ def run(specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "te
 
 
 def train(
-    specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "tensorflow"
+    specs: Sequence[Spec],
+    data: Data,
+    settings: Settings,
+    engine: str = "tensorflow",
+    all_ways: bool = False,
 ) -> Iterator[record.Row]:
-    """Train nets, whatever the record has; yield a `bookkit.record.row` per net, as it is done."""
+    """Train nets, whatever the record has; yield a `bookkit.record.row` per net, as it is done.
+
+    With `all_ways` they are evaluated in all `bsn.curves.WAYS` after the last epoch.
+    """
     with training_progress(sum(spec.epochs * spec.steps_per_epoch for spec in specs)) as advance:
         if settings.scheduler:
             from bookkit import cluster
@@ -77,7 +84,7 @@ def train(
             pool = _threads(settings.threads, data, advance)
         with pool as (submit, threads):
             groups = side_by_side(specs, threads)
-            tasks = [submit(group, engines.of(group[0], engine)) for group in groups]
+            tasks = [submit(group, engines.of(group[0], engine), all_ways) for group in groups]
             for task in concurrent.futures.as_completed(tasks):
                 rows = task.result()
                 if settings.scheduler:
@@ -99,7 +106,9 @@ def _threads(count: int, data: Data, show: Callable[[int], object]) -> Iterator[
     with threadpoolctl.threadpool_limits(1, "blas"), concurrent.futures.ThreadPoolExecutor(count) as pool:
         try:
             yield (
-                lambda batch, engine: pool.submit(engines.train_together, batch, data, engine, advance),
+                lambda batch, engine, all_ways: pool.submit(
+                    engines.train_together, batch, data, engine, all_ways, advance
+                ),
                 count,
             )
         except BaseException:  # Ctrl-C too: the threads notice at their next record

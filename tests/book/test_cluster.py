@@ -211,7 +211,7 @@ def test_workers_with_another_installation(shared_cluster, monkeypatch):
         run(specs([1]), DIGITS, shared_cluster)
     with pytest.raises(InputError, match=says):
         with distributed.Client(shared_cluster, set_as_default=False) as client:
-            client.submit(cluster._work, [], DIGITS, "compiled", cluster.installation()).result()
+            client.submit(cluster._work, [], DIGITS, "compiled", False, cluster.installation()).result()
 
 
 def test_workers_that_lack_the_package(tmp_path, monkeypatch):

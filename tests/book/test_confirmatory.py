@@ -123,7 +123,7 @@ def test_all_ways_of_evaluation_against_numpy(engine):
         nets.append(engines.nets_of(group, digits, engine))
         return nets[-1]
 
-    [curve] = curves.train([spec], digits.parts, digits.classes, engine=captured)
+    [curve] = curves.train([spec], digits.parts, digits.classes, engine=captured, all_ways=True)
     layers = engines.layers_of(nets[0], 0) if engine == "tensorflow" else kernels.net(nets[0].nets, 0)
     count = len(digits.parts["validation"][1])
     noise = curves.uniform_noise(spec.seed, 202, curves.EPOCH, [count, 15])

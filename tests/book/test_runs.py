@@ -78,7 +78,7 @@ def test_what_an_engine_is_asked_and_what_is_recorded(fields, variants):
         expected.append((drawn(4, step, use, shape), np.float32(in_evaluation**epoch), samples[1]))
         points.append((epoch, step, metric, len(expected)))
 
-    curves = train(specs, DIGITS.parts, DIGITS.classes, engine=engine)
+    curves = train(specs, DIGITS.parts, DIGITS.classes, engine=engine, all_ways=True)
     evaluated(0, 0, loop.EPOCH, "epoch")
     for epoch, start, end in STRETCHES:
         noise = drawn(4, start, loop.TRAINING, [end - start, BATCH_SIZE, sum(spec.hidden)])

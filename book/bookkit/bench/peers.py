@@ -44,7 +44,7 @@ def ours(data: Data, nets: list[Spec], engine: str) -> Train:
         def of_group(specs: list[Spec], trained: Any) -> list[float]:
             longer = [dataclasses.replace(spec, steps_per_epoch=steps) for spec in specs]
             curves_of = curves.train(longer, data.parts, data.classes, engine=lambda _: trained)
-            return [dict(point[2:] for point in curve.points)["epoch"] for curve in curves_of]
+            return [curve.points[-1][3] for curve in curves_of]
 
         with threadpoolctl.threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
             return [accuracy for part in pool.map(of_group, *zip(*groups)) for accuracy in part]
