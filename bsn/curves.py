@@ -277,8 +277,8 @@ def _learning_curves(
             steps(step, end, epoch)
         step = end
         points.append((epoch + 1, step, "epoch", accuracy(epoch + 1, step, EPOCH)))
-    noise = uniform_noise(common.seed, step, EPOCH, [examples, hidden])
     for name, (mode, annealed) in WAYS.items() if all_ways else ():
+        noise = uniform_noise(common.seed, step, EPOCH, [examples, hidden])
         slope = np.array([spec.slope_rate**common.epochs if annealed else 1 for spec in specs], np.float32)
         how = slope, np.full(len(specs), mode == "stochastic")
         for role, on in (("evaluated", noise), ("trained", noise[:trained])):

@@ -66,7 +66,6 @@ def test_growth_is_that_of_the_steps_before_a_sample_turns_over():
     assert list(summary["first"].fillna(-1)) == [59, 7, -1]
     assert list(summary["last"]) == [0.7, distance[7], 1e-7]
     assert list(summary.apart) == pytest.approx([0.2, 0, 0])
-    assert repeatability.repeatable(repeatability.summary(table)) == ["disarm"]
 
 
 def test_the_books_record_follows_every_estimator():

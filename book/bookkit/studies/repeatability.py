@@ -193,9 +193,3 @@ def figure(paths: pd.DataFrame) -> Figure:
     text = "How far nets are apart that begin one rounding apart, by training step, estimator and depth."
     columns = ["step", "distance", "differing"]
     return Figure(drawn, text, paths[["estimator", "depth", *columns]].explode(columns))
-
-
-def repeatable(table: pd.DataFrame) -> list[str]:
-    """Return the estimators of `summary` whose distance grows at no depth."""
-    most = table.groupby("estimator", sort=False).growth.max()
-    return list(most.index[most < GROWS])
