@@ -251,10 +251,7 @@ def _learning_curves(
         return np.array(slopes, np.float32), np.array([getattr(spec, mode) == "stochastic" for spec in specs])
 
     def steps(start: int, end: int, epoch: int) -> np.ndarray:
-        shape = [end - start, BATCH_SIZE, hidden]
-        noise = uniform_noise(common.seed, start, TRAINING, shape)
-        if ESTIMATORS[common.estimator].noise == "K":
-            noise = np.stack([noise, uniform_noise(common.seed, start, SECOND, shape)], axis=1)
+        noise = training_noise(common, start, end)
         how = options(epoch, "slope_in_training", "train_mode")
         summed = nets.train(order[start:end], noise, start, *how)
         advance(len(specs) * (end - start))
@@ -288,6 +285,15 @@ def _learning_curves(
         Curve([(epochs, n, metric, float(values[i])) for epochs, n, metric, values in points], int(diverged))
         for i, diverged in enumerate(nets.diverged)
     ]
+
+
+def training_noise(spec: Spec, start: int, end: int) -> np.ndarray:
+    """Return the noise of the steps from `start` to `end`, [steps, B, S]; leave-one-out's, [steps, 2, B, S]."""
+    shape = [end - start, BATCH_SIZE, sum(spec.hidden)]
+    noise = uniform_noise(spec.seed, start, TRAINING, shape)
+    if ESTIMATORS[spec.estimator].noise == "K":
+        return np.stack([noise, uniform_noise(spec.seed, start, SECOND, shape)], axis=1)
+    return noise
 
 
 def shuffled_batches(seed: int, examples: int, steps: int) -> np.ndarray:

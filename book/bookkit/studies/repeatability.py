@@ -19,7 +19,7 @@ from bookkit.settings import Settings
 from bsn import curves
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS
-from bsn.spec import BATCH_SIZE, Spec
+from bsn.spec import Spec
 
 ROUNDING = 1e-7  # of each weight, up or down: float32 has 24 bits
 DOUBLES = 4  # beside the net itself: machines that round otherwise
@@ -66,22 +66,21 @@ def follow(
     images = source.parts[spec.train_on][0][:, nets.live]
     order = curves.shuffled_batches(spec.seed, len(images), steps + 1)
     entry = ESTIMATORS[spec.estimator]
-    uses = (curves.TRAINING, curves.SECOND) if entry.noise == "K" else (curves.TRAINING,)
     how = np.ones(1 + DOUBLES, np.float32), np.ones(1 + DOUBLES, bool)
     rows: list[tuple[int, float, int]] = []
     step = 0
     while True:
         count = 1 if step < CLOSELY else BETWEEN
-        shape = [count, BATCH_SIZE, sum(spec.hidden)]
-        noise = np.stack([curves.uniform_noise(spec.seed, step, use, shape) for use in uses], axis=1)
+        noise = curves.training_noise(spec, step, step + count)
+        own = noise[0, 0] if entry.noise == "K" else noise[0]  # of two samples the first is the net's own
         layers = tf.nest.map_structure(lambda array: array.numpy(), nets.layers)
         distance = max(np.abs(array[1:] - array[0]).max() for pair in layers for array in pair)
-        differing = _differing(layers, images[order[step]], noise[0, 0]) if entry.noise else 0
+        differing = _differing(layers, images[order[step]], own) if entry.noise else 0
         rows.append((step, distance, differing))
         count = min(count, steps - step)
         if not count:
             break
-        nets.train(order[step : step + count], (noise if len(uses) > 1 else noise[:, 0])[:count], step, *how)
+        nets.train(order[step : step + count], noise[:count], step, *how)
         step += count
     shape = [len(source.parts[spec.evaluate_on][1]), sum(spec.hidden)]
     accuracies = nets.evaluate(curves.uniform_noise(spec.seed, steps, curves.EPOCH, shape), *how)
