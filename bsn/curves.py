@@ -288,7 +288,7 @@ def _learning_curves(
 
 
 def training_noise(spec: Spec, start: int, end: int) -> np.ndarray:
-    """Return the noise of the steps from `start` to `end`, [steps, B, S]; leave-one-out's, [steps, 2, B, S]."""
+    """Return the noise of steps `start` to `end`, [steps, B, S], or leave-one-out's, [steps, 2, B, S]."""
     shape = [end - start, BATCH_SIZE, sum(spec.hidden)]
     noise = uniform_noise(spec.seed, start, TRAINING, shape)
     if ESTIMATORS[spec.estimator].noise == "K":
