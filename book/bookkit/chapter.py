@@ -1,12 +1,12 @@
 """What a chapter does with its settings: train them, and compare the outcome with the post and the record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from bookkit import data, engines, experiments, record, runs, statistics
+from bookkit import confirmatory, data, engines, experiments, record, runs, statistics
 from bookkit.figures.style import intervals, styled
 from bookkit.parameters import RULES, check
 from bookkit.progress import tell_cost
@@ -65,10 +65,7 @@ def train(
 def on_claims(*numbers: int) -> Styler:
     """Return the record's verdicts on those claims of the post, for a page: one row per reading."""
     claims = statistics.scorecard()[1]
-    table = claims[claims.claim.isin(numbers)].copy()
-    table["interval"] = intervals(table.low, table.high, "+.4f")
-    columns = ["claim", "reading", "effect", "interval", "verdict"]
-    return styled(table[columns], {"effect": "{:+.4f}"})
+    return styled(statistics.readings(claims[claims.claim.isin(numbers)]))
 
 
 def published_numbers() -> pd.DataFrame:
@@ -78,11 +75,20 @@ def published_numbers() -> pd.DataFrame:
 
 
 def recorded(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the book's record of the settings in `curves`: curves at all its seeds, with the same labels."""
+    """Return the book's record of the settings in `curves`: curves at all its seeds, with the same labels.
+
+    Where the confirmatory record has no curve that was evaluated so, it is that of the exploratory seeds.
+    """
     settings = [*experiments.SETTINGS, "steps_per_epoch"]
     labels = curves.drop_duplicates("label")[[*settings, "label"]]
     wanted = set(labels[settings].itertuples(index=False, name=None))
-    rows = [row for row in experiments.book_rows() if tuple(row[name] for name in settings) in wanted]
+
+    def of(rows: Iterable[record.Row]) -> list[record.Row]:
+        return [row for row in rows if tuple(row[name] for name in settings) in wanted]
+
+    rows = of(confirmatory.learning_curves())
+    known = {tuple(row[name] for name in settings) for row in rows}
+    rows += [row for row in of(experiments.book_rows()) if tuple(row[name] for name in settings) not in known]
     return record.curves(rows).merge(labels, on=settings) if rows else curves.iloc[:0]
 
 
@@ -98,13 +104,15 @@ def against_published(curves: pd.DataFrame, experiment: str) -> pd.DataFrame:
     finals = runs.final_accuracies(curves)
     table = finals.groupby("label", sort=False).final.agg(measured="mean", seeds="count")
     table["diverged"] = (finals.diverged_step >= 0).groupby(finals.label).sum()
-    verdicts = statistics.scorecard()[0][["experiment", "label", "verdict"]]
-    numbers = published_numbers().merge(verdicts).drop(columns="label")
+    numbers = statistics.scorecard()[0][["experiment", "label", "verdict"]]
+    numbers = published_numbers().merge(numbers).drop(columns="label")
     numbers = numbers[numbers.experiment.str.startswith(experiment)]
     as_post = finals[finals.steps_per_epoch == experiments.STEPS_PER_EPOCH]
-    matched = as_post.merge(numbers, on=experiments.SETTINGS).drop_duplicates("label").set_index("label")
-    table = table.join(matched[["published", "verdict"]])
-    of_record = runs.final_accuracies(recorded(curves)).groupby("label").final
+    labels = as_post.drop_duplicates("label")[[*experiments.SETTINGS, "label"]]
+    table = table.join(
+        labels.merge(numbers, on=experiments.SETTINGS).set_index("label")[["published", "verdict"]]
+    )
+    of_record = labels.merge(statistics.book_finals(), on=experiments.SETTINGS).groupby("label").final
     table["recorded"] = of_record.mean()
     ends = {label: statistics.prediction_interval(own) for label, own in of_record}
     table = table.join(pd.DataFrame.from_dict(ends, orient="index", columns=["low", "high"]))

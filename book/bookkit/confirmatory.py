@@ -16,12 +16,13 @@ import pyarrow as pa
 
 from bookkit import paths, record, runs
 from bookkit.data import Data
-from bookkit.experiments import EARLY
+from bookkit.experiments import EARLY, SETTINGS
 from bookkit.settings import Settings
 from bsn.curves import WAYS
 from bsn.estimators import ESTIMATORS
 from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 
+REGISTERED = "659c392"  # the commit with the pre-registration, before the first judged net was trained
 METRICS = {(way, role): f"{role} {way}" for way in WAYS for role in ("evaluated", "trained")}
 CURVES = ("validation", "training", "epoch")
 
@@ -142,8 +143,8 @@ def evaluations(rows: Iterable[record.Row]) -> pd.DataFrame:
 
     Returns:
         `net`, `way`, `own` (whether the curves were evaluated so), `experiments.SETTINGS` for that way,
-        `seed`, `dataset`, `engine`, `seconds`, `diverged`, `failed`; `final` and `gap`; of the net's own way
-        alone `early` and `early training`; `training`, that of the last record.
+        `seed`, `dataset`, `engine`, `seconds`, `diverged`, `failed`; `final`, `gap`, and of its own way
+        `early` and `early training`, as the pre-registration has them; `training`, that of the last record.
     """
     lines = []
     for row in rows:
@@ -161,6 +162,49 @@ def evaluations(rows: Iterable[record.Row]) -> pd.DataFrame:
             line |= {"diverged": diverged, "failed": diverged or on <= registered()["chance"]}
             lines.append(line | {name: row[name] for name in ("dataset", "seconds", "date", "machine")})
     return pd.DataFrame(lines).assign(engine="compiled")
+
+
+def exploratory(measures: pd.DataFrame) -> pd.DataFrame:
+    """Return `bookkit.experiments.measures` of other nets in the form of `evaluations`, by their settings.
+
+    Their gap is left out: it does not compare like with like.
+    """
+    plan, lines = registered(), []
+    for name, fields in plan["nets"].items():
+        if isinstance(fields["learning_rate"], float):
+            own = spec(name, fields["learning_rate"], 1)
+            lines += [
+                {"net": name, "way": way, "own": net == own, **vars(net), "hidden": hidden(net)}
+                for way, net in ways(own).items()
+            ]
+    named = pd.DataFrame(lines)[["net", "way", "own", *SETTINGS]]
+    frame = measures.drop_duplicates([*SETTINGS, "seed"]).merge(named, on=SETTINGS)
+    return frame.assign(gap=np.nan, failed=frame.diverged | (frame.final <= plan["chance"]))
+
+
+def curves(row: Mapping[str, Any]) -> record.Row:
+    """Return a row in the form of `bookkit.record`, its learning curves as accuracies."""
+    net = spec(row["net"], row["learning_rate"], row["seed"])
+    steps, points = net.steps_per_epoch, len(row["validation"]) // net.epochs
+    records = [
+        (epoch, epoch * steps + RECORD_EVERY * (i + 1) + 1)
+        for epoch in range(net.epochs)
+        for i in range(points)
+    ]
+    places = {"validation": records, "training": records}
+    places["epoch"] = [(epoch, epoch * steps) for epoch in range(net.epochs + 1)]
+    listed = [
+        (*place, metric, right / images(row, metric))
+        for metric in CURVES
+        for place, right in zip(places[metric], row[metric], strict=True)
+    ]
+    lists = dict(zip(("after_epoch", "step", "metric", "value"), map(list, zip(*listed))))
+    return {**row, **dataclasses.asdict(net), "hidden": hidden(net), "engine": "compiled", **lists}
+
+
+def learning_curves() -> list[record.Row]:
+    """Return the record's nets by `curves`, the tuning seeds left out."""
+    return [curves(row) for row in book_rows() if row["seed"] not in registered()["tuning_seeds"]]
 
 
 def ways(net: Spec) -> dict[str, Spec]:

@@ -17,19 +17,23 @@ STEPS_PER_EPOCH = 1001  # the post
 EARLY = 3  # epochs that tell how fast a net learns
 CSV = [
     "experiment", "label", "engine", "estimator", "hidden", "learning_rate", "slope_rate",
-    "slope_in_training", "train_mode", "eval_mode", "stable_loss", "dataset", "seed", "epochs",
-    "final_validation_accuracy", "final_training_accuracy", "diverged", "seconds",
+    "slope_in_training", "slope_in_evaluation", "train_mode", "eval_mode", "stable_loss", "dataset", "seed",
+    "epochs", "final_validation_accuracy", "final_training_accuracy", "diverged", "seconds",
 ]  # fmt: skip
 
 
 def table() -> pd.DataFrame:
-    """Read the post's settings, and those that question them; `published` is NaN if there is no number."""
+    """Read the post's settings, and those that question them.
+
+    Returns:
+        `published` is NaN if the post has no number, `exploratory` whether the exploratory record has it.
+    """
     return pd.read_csv(EXPERIMENTS, dtype={"experiment": str, "hidden": str})
 
 
 def specs(seeds: Iterable[int], published: bool = False) -> list[Spec]:
-    """Return the specs of all experiments, or of those with a published number, at these seeds, each once."""
-    chosen = table().dropna(subset="published") if published else table()
+    """Return the specs of the exploratory nets, or of the published numbers, at these seeds, each once."""
+    chosen = table().dropna(subset="published") if published else table().query("exploratory")
     rows = chosen[SETTINGS].drop_duplicates().to_dict("records")
     settings = [{str(name): value for name, value in row.items()} for row in rows]
     for row in settings:
@@ -39,7 +43,7 @@ def specs(seeds: Iterable[int], published: bool = False) -> list[Spec]:
 
 @functools.cache
 def book_rows() -> list[record.Row]:
-    """Return the book's record."""
+    """Return the book's record of the exploratory nets."""
     return record.read(RECORD)
 
 
@@ -47,10 +51,9 @@ def measures(rows: Iterable[record.Row]) -> pd.DataFrame:
     """Return what is compared of recorded nets.
 
     Returns:
-        One row per net and experiment it belongs to, in the order of the experiments: `experiment`, `label`,
-        `published`, `SETTINGS`, `engine`, `dataset`, `seed`, `final` (accuracy after the last epoch),
+        One row per net: `SETTINGS`, `engine`, `dataset`, `seed`, `final` (accuracy after the last epoch),
         `training` (at the last record), `early` (mean validation accuracy over the first `EARLY` epochs),
-        `early training`, `gap` (training less validation accuracy at the last record), `diverged`, `seconds`.
+        `early training`, `diverged`, `seconds`.
     """
     curves = record.curves(list(rows))
     curves = curves[curves.steps_per_epoch == STEPS_PER_EPOCH]
@@ -59,33 +62,55 @@ def measures(rows: Iterable[record.Row]) -> pd.DataFrame:
     early = curves[curves.after_epoch < EARLY].pivot_table("value", "net", "metric").reindex(columns=metrics)
     frame = curves.drop_duplicates("net").set_index("net")
     frame = frame[[*SETTINGS, "engine", "dataset", "seed", "seconds"]].assign(
-        final=last.epoch, training=last.training, early=early.validation,
-        gap=last.training - last.validation, diverged=frame.diverged_step >= 0,
+        final=last.epoch, training=last.training, early=early.validation, diverged=frame.diverged_step >= 0
     )  # fmt: skip
-    frame["early training"] = early.training
-    frame = frame.merge(table().reset_index(names="order"), on=SETTINGS)
+    return frame.assign(**{"early training": early.training}).reset_index(drop=True)
+
+
+def labelled(nets: pd.DataFrame) -> pd.DataFrame:
+    """Return a row of `nets`, each once, for each experiment it belongs to, in the order of `table`.
+
+    Args:
+        nets: `measures`, or `bookkit.confirmatory.evaluations`; the columns of `table` are added.
+    """
+    distinct = nets.drop_duplicates([*SETTINGS, "dataset", "engine", "seed"])
+    frame = distinct.merge(table().reset_index(names="order"), on=SETTINGS)
     return frame.sort_values(["order", "dataset", "seed"], ignore_index=True).drop(columns="order")
 
 
-def nets(rows: Sequence[record.Row]) -> pd.DataFrame:
-    """Return one row per net and experiment it belongs to, with the columns `CSV`."""
-    if not rows:
-        return pd.DataFrame(columns=CSV)
+def nets(nets: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per net, evaluation and experiment it belongs to, with the columns `CSV`.
+
+    Args:
+        nets: as for `labelled`. A way of evaluation that no experiment has is added to the net's label, and a
+            net that belongs to none has its registered name.
+    """
+    settings = table()
+    known = labelled(nets)
+    trained = [name for name in SETTINGS if name not in ("eval_mode", "slope_in_evaluation")]
+    others = nets.merge(settings[SETTINGS].drop_duplicates(), "left", indicator=True).query(
+        "_merge == 'left_only'"
+    )
+    labels = settings.drop_duplicates(trained)[[*trained, "experiment", "label"]]
+    if "way" in others:
+        others = others.merge(labels, "left", on=trained)
+        others["label"] = others.label.fillna(others.net) + ", " + others.way
+        known = pd.concat([known, others], ignore_index=True)
     names = {"final": "final_validation_accuracy", "training": "final_training_accuracy"}
-    frame = measures(rows).rename(columns=names)
-    frame["experiment"] = frame.experiment.astype(str).str[0]
-    for name in ("slope_in_training", "stable_loss", "diverged"):
+    frame = known.rename(columns=names)
+    frame["experiment"] = frame.experiment.fillna("").str[:1]
+    for name in ("slope_in_training", "slope_in_evaluation", "stable_loss", "diverged"):
         frame[name] = frame[name].map({True: "true", False: "false"})
     return frame[CSV]
 
 
-def summary(name: str, rows: Sequence[record.Row]) -> str:
-    """Describe a record in a few lines."""
+def summary(name: str, rows: Sequence[record.Row], measured: pd.DataFrame) -> str:
+    """Describe a record, and what was measured of its nets, in a few lines."""
     if not rows:
         return f"{name}: no nets"
     frame = pd.DataFrame(rows)
     lines = [f"{name}: nets trained: {len(rows)}; core-hours: {frame.seconds.sum() / 3600:.2f}"]
     for column in ("dataset", "semantics", "machine", "versions", "date"):
         lines.append(f"{column}: " + "; ".join(map(str, sorted(frame[column].unique()))))
-    counts = nets(rows).groupby(["dataset", "experiment", "label"], sort=False).seed.agg(seeds="nunique")
+    counts = nets(measured).groupby(["dataset", "experiment", "label"], sort=False).seed.agg(seeds="nunique")
     return "\n".join([*lines, counts.reset_index().to_string(index=False)])

@@ -1,26 +1,40 @@
 """Statistics: could a published number be one more run, and does a claim hold?
 
-Two rules, the same for all. A number *agrees* if it lies in the 95 % prediction interval for one more
-run. A claim says in which region an effect lies; it *holds* if the interval for the mean
-effect over seeds lies in that region, *does not hold* if the interval lies outside, and is *undecided*
-if it straddles the border. The intervals of all claims have a joint coverage of 95 % (Bonferroni).
+The rules are those of the pre-registration, `book/tables/preregistration.yml`.
 """
 
 import functools
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from bookkit import experiments
-from bookkit.paths import CLAIMS
+from bookkit import confirmatory, experiments, paths
 from bsn.errors import InputError
 
 LEVEL = 0.95
+POWER = 0.8  # with which a difference could have been seen
 AGREES, DIFFERS = "agrees", "differs"
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+HOLDS, FAILS, CLOSE = "holds", "does not hold", "too close to call"
+NOT_REPRODUCED = "not reproduced"  # within fewer steps than the claim is about
+OPPOSITE = {HOLDS: FAILS, FAILS: HOLDS, CLOSE: CLOSE}
+
+
+class Runs(NamedTuple):
+    """Two nets at the same n seeds; of a share, the second is the first.
+
+    Attributes:
+        a, b: what is compared, [n].
+        failed_a, failed_b: whether a run failed, [n].
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    failed_a: np.ndarray
+    failed_b: np.ndarray
 
 
 def prediction_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
@@ -47,77 +61,221 @@ def mean_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarr
     return values.mean(axis=0) - half, values.mean(axis=0) + half
 
 
-def number_verdict(published: float, values: npt.ArrayLike, level: float = LEVEL) -> Any:
-    """Tell whether an accuracy of four digits lies in the prediction interval of values [seeds, ...]."""
-    low, high = prediction_interval(values, level)
-    return np.where((low - 5e-5 <= published) & (published <= high + 5e-5), AGREES, DIFFERS)[()]
+def number_p(published: float, finals: np.ndarray, failed: np.ndarray, chance: float) -> float:
+    """Return the probability of one more run at least as far from these, as the pre-registration has it.
+
+    Args:
+        published: the post's accuracy, of four digits.
+        finals, failed: accuracies of our runs and whether they failed, [n].
+    """
+    others = finals[~failed]
+    if published <= chance or len(others) < 2:
+        same = int(failed.sum()) if published <= chance else len(others)
+        return (same + 1) / (len(finals) + 1)
+    distance = max(0.0, abs(published - others.mean()) - 5e-5)  # rounding of the published number
+    spread = others.std(ddof=1) * np.sqrt(1 + 1 / len(others))
+    return float(2 * stats.t.sf(distance / spread, len(others) - 1)) if spread else float(distance == 0)
 
 
-def region_verdict(low: npt.ArrayLike, high: npt.ArrayLike, border_low: float, border_high: float) -> Any:
-    """Tell whether an interval, or each of an array of them, lies in the region between two borders."""
-    low, high = np.asarray(low), np.asarray(high)
-    holds = (border_low < low) & (high < border_high)
-    fails = (high <= border_low) | (border_high <= low)
-    return np.select([holds, fails], [HOLDS, FAILS], UNDECIDED)[()]
+def numbers(labelled: pd.DataFrame, rule: Mapping[str, Any], level: float = LEVEL) -> pd.DataFrame:
+    """Compare the post's numbers with `bookkit.experiments.labelled` runs: one row per number.
+
+    Its columns: `experiment`, `label`, `published`, `mean`, `seeds`, `failed` (how many runs), `low` and
+    `high` (where a run that does not fail lies, with the probability `level`), `p`, `seen` (the least
+    difference that would have been seen with the probability `POWER`), `verdict`. Its `attrs` have
+    `omnibus`, Fisher's p for all.
+    """
+    published = labelled[labelled.published.notna()]
+    groups = list(published.groupby(["experiment", "label"], sort=False))
+    corrected = 1 - rule["error"] / len(groups)
+    rows = []
+    for (experiment, label), runs in groups:
+        number, finals, failed = runs.published.iloc[0], runs.final.to_numpy(), runs.failed.to_numpy()
+        row = {"experiment": experiment, "label": label, "published": number, "mean": finals.mean()}
+        row |= {"seeds": len(runs), "failed": int(failed.sum())}
+        p = number_p(number, finals, failed, rule["chance"])
+        others = finals[~failed]
+        if len(others) > 1:
+            row["low"], row["high"] = prediction_interval(others, level)
+            t = stats.t.ppf((1 + corrected) / 2, len(others) - 1) + stats.norm.ppf(POWER)
+            row["seen"] = t * others.std(ddof=1) * np.sqrt(1 + 1 / len(others))
+        rows.append(row | {"p": p, "verdict": DIFFERS if p * len(groups) < rule["error"] else AGREES})
+    table = pd.DataFrame(rows)
+    table.attrs["omnibus"] = float(stats.combine_pvalues(table.p).pvalue)
+    return table
 
 
-def numbers(measures: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Compare the post's numbers with `bookkit.experiments.measures`: one row per number.
+def runs_of(reading: Mapping[str, Any], runs: pd.DataFrame) -> Runs | None:
+    """Return what a reading compares, from `bookkit.confirmatory.evaluations`; None if it is not there."""
+    sides = []
+    for side in (reading["a"], reading.get("b", reading["a"])):
+        net, slash, way = (part.strip() for part in side.partition("/"))
+        chosen = runs[(runs.net == net) & ((runs.way == way) if slash else runs.own)].set_index("seed")
+        sides.append(
+            chosen[[reading.get("measure", "final"), "failed"]].set_axis(["value", "failed"], axis=1)
+        )
+    both = sides[0].merge(sides[1], on="seed", suffixes=("_a", "_b"))
+    both = both[~both.index.isin(confirmatory.registered()["tuning_seeds"])].dropna()
+    columns = (both[name].to_numpy() for name in ("value_a", "value_b", "failed_a", "failed_b"))
+    return Runs(*columns) if len(both) > 1 else None
 
-    Its columns: `experiment`, `label`, `published`, `mean`, `seeds`, `diverged` (how many nets), `low` and
-    `high` (the prediction interval), `verdict`.
+
+def judge(reading: Mapping[str, Any], runs: Runs, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer a reading by the rule of the pre-registration.
+
+    Returns:
+        `effect`, `low`, `high`; `share`, whether these are of a share of runs, else of a mean difference;
+        `count` of runs or pairs; `verdict`, and a `remark` on it or "".
+    """
+    kind, margin = reading["kind"], reading.get("margin", 0)
+    alive = ~(runs.failed_a | runs.failed_b).astype(bool)
+    level = 1 - 2 * rule["error"] / len(rule["readings"])
+    better = None
+    if kind in ("fails", "begins"):
+        better = runs.failed_a == (kind == "fails")
+    elif kind != "alike" and alive.sum() < rule["pairs"]:
+        ahead = runs.a > runs.b + margin
+        better = ~runs.failed_a.astype(bool) & (runs.failed_b.astype(bool) | ahead)
+    if better is not None:
+        test = stats.binomtest(int(better.sum()), len(better))
+        low, high = test.proportion_ci(level, "exact")
+        verdict = HOLDS if low > 1 / 2 else FAILS if high < 1 / 2 else CLOSE
+        answer = {"effect": test.statistic, "share": True, "count": len(better), "remark": ""}
+    else:
+        differences = (runs.a - runs.b)[alive]
+        low, high = map(float, mean_interval(differences, level))
+        verdict, remark = decide(kind, low, high, margin, rule["difference"])
+        answer = {"effect": differences.mean(), "share": False, "count": len(differences), "remark": remark}
+    if kind == "not greater":
+        verdict, answer["remark"] = OPPOSITE[verdict], ""
+    return answer | {"low": low, "high": high, "verdict": verdict}
+
+
+def decide(kind: str, low: float, high: float, margin: float, difference: float) -> tuple[str, str]:
+    """Return the verdict of a mean difference's interval and a remark; "not greater" reads as "greater"."""
+    if kind == "margin":
+        return (HOLDS if low > margin else FAILS if high < margin else CLOSE), ""
+    if kind == "alike":
+        apart = low > margin or high < -margin
+        return (HOLDS if -margin < low and high < margin else FAILS if apart else CLOSE), ""
+    if -difference < low and high < difference:
+        return FAILS, "no difference that matters"
+    if low > 0:
+        return HOLDS, ""
+    if high < difference:
+        return FAILS, "the opposite" if high < 0 else ""
+    return CLOSE, ""
+
+
+def claims(runs: pd.DataFrame, rule: Mapping[str, Any]) -> pd.DataFrame:
+    """Answer the readings that `bookkit.confirmatory.evaluations` has the nets of: `judge`, a row for each.
+
+    Besides it has what the pre-registration says of the reading, its place there, `number`, and `failed_a`
+    and `failed_b`, how many runs failed.
     """
     rows = []
-    published = measures[measures.published.notna()]
-    for (experiment, label), nets in published.groupby(["experiment", "label"], sort=False):
-        row = {"experiment": experiment, "label": label, "published": nets.published.iloc[0]}
-        row |= {"mean": nets.final.mean(), "seeds": len(nets), "diverged": int(nets.diverged.sum())}
-        row["low"], row["high"] = prediction_interval(nets.final, level)
-        rows.append(row | {"verdict": number_verdict(row["published"], nets.final, level)})
+    for number, reading in enumerate(rule["readings"]):
+        both = runs_of(reading, runs)
+        if both:
+            failed = {"failed_a": int(both.failed_a.sum()), "failed_b": int(both.failed_b.sum())}
+            rows.append({"number": number, **reading, **failed, **judge(reading, both, rule)})
     return pd.DataFrame(rows)
 
 
-def claims(measures: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Compare the post's claims with `bookkit.experiments.measures`: one row per reading of a claim.
-
-    It has the columns of `claims.csv`, the region from `border_low` to `border_high`; `effect` (mean over
-    seeds), `low` and `high` (its interval, of joint coverage `level`), `seeds`, `verdict`.
-    """
-    table = pd.read_csv(CLAIMS).fillna({"low": -np.inf, "high": np.inf})
-    table = table.rename(columns={"low": "border_low", "high": "border_high"})
+def readings(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `claims` for a page, its numbers as texts."""
     rows = []
-    for claim in table.T.to_dict().values():
-        effects = _effects(measures, claim)
-        low, high = mean_interval(effects, 1 - (1 - level) / len(table))
-        row = claim | {"effect": effects.mean(), "low": low, "high": high, "seeds": len(effects)}
-        rows.append(row | {"verdict": region_verdict(low, high, claim["border_low"], claim["border_high"])})
+    for claim in claims.to_dict("records"):
+        form, of = ("{:.0%}", " of runs") if claim["share"] else ("{:+.4f}", "")
+        if claim["share"] and claim["kind"] not in ("fails", "begins"):
+            of = " of pairs"
+        # of what rounds to zero, no minus sign
+        effect, low, high = (form.format(round(claim[name], 4) + 0.0) for name in ("effect", "low", "high"))
+        verdict = claim["verdict"] + (claim["remark"] and f": {claim['remark']}")
+        row = {"claim": claim["claim"], "reading": claim["text"], "effect": effect + of}
+        rows.append(row | {"interval": f"{low} to {high}", "n": claim["count"], "verdict": verdict})
     return pd.DataFrame(rows)
 
 
-def _effects(measures: pd.DataFrame, claim: dict[str, Any]) -> pd.Series:
-    """A claim's measure of net a minus that of b by seed, for the seeds that both have; b may be a number."""
-    sides: list[Any] = []
-    for name in (claim["a"], str(claim["b"])):
-        experiment, colon, label = name.partition(": ")
-        nets = measures[(measures.experiment == experiment) & (measures.label == label)]
-        if colon and nets.empty:
-            raise InputError(f"verdicts: the record has no net {name!r}")
-        sides.append(nets.set_index("seed")[claim["measure"]] if colon else float(name))
-    return (sides[0] - sides[1]).dropna()
+def agreement(runs: pd.DataFrame, rule: Mapping[str, Any], times: int = 100) -> float:
+    """Return the share of verdicts on which two records of as many seeds agree, by resampling these seeds."""
+    rng = np.random.default_rng(0)
+    same = []
+    for reading in rule["readings"]:
+        both = runs_of(reading, runs)
+        assert both
+        for _ in range(times):
+            pair = [rng.integers(0, len(both.a), len(both.a)) for _ in range(2)]
+            verdicts = {judge(reading, Runs(*(column[i] for column in both)), rule)["verdict"] for i in pair}
+            same.append(len(verdicts) == 1)
+    return float(np.mean(same))
 
 
 @functools.cache
-def book_measures() -> pd.DataFrame:
-    """Return `bookkit.experiments.measures` of the book's record."""
-    return experiments.measures(experiments.book_rows())
+def book_runs() -> pd.DataFrame:
+    """Return `bookkit.confirmatory.evaluations` of the book's record."""
+    return confirmatory.evaluations(confirmatory.book_rows())
 
 
+@functools.cache
+def book_finals() -> pd.DataFrame:
+    """Return `SETTINGS`, seed and final accuracy of the book's nets, in each way they were evaluated.
+
+    Of settings that the confirmatory record lacks, those of the exploratory seeds.
+    """
+    columns = [*experiments.SETTINGS, "seed", "final"]
+    judged = book_runs()[~book_runs().seed.isin(confirmatory.registered()["tuning_seeds"])]
+    both = [
+        frame[columns].drop_duplicates() for frame in (judged, experiments.measures(experiments.book_rows()))
+    ]
+    known = set(both[0][experiments.SETTINGS].itertuples(index=False, name=None))
+    other = [row not in known for row in both[1][experiments.SETTINGS].itertuples(index=False, name=None)]
+    return pd.concat([both[0], both[1][other]], ignore_index=True)
+
+
+@functools.cache
 def scorecard(level: float = LEVEL) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `numbers` and `claims` of the book's record."""
-    measures = book_measures()
-    return numbers(measures, level), claims(measures, level)
+    rule = confirmatory.registered()
+    judged = book_runs()[~book_runs().seed.isin(rule["tuning_seeds"])]
+    return numbers(experiments.labelled(judged), rule, level), claims(judged, rule)
+
+
+def confirmed() -> tuple[int, int]:
+    """Return how many of the exploratory seeds' decided verdicts the record shares, and how many they are."""
+    rule = confirmatory.registered()
+    measures = experiments.measures(experiments.book_rows())
+    before = claims(confirmatory.exploratory(measures), rule).set_index("number").verdict
+    decided = before[before != CLOSE]
+    now = scorecard()[1].set_index("number").verdict
+    return int((now.reindex(decided.index) == decided).sum()), len(decided)
+
+
+def answers(claims: pd.DataFrame) -> pd.DataFrame:
+    """Answer each claim in a sentence of `book/tables/claims.yml`, whose numbers are the readings' effects.
+
+    Args:
+        claims: what `claims` returns of the whole record.
+
+    Returns:
+        One row per claim: `claim`, `says`, `answer`.
+
+    Raises:
+        InputError: a sentence was written for other verdicts than these.
+    """
+    rows = []
+    for claim in paths.table("claims"):
+        own = claims[claims.claim == claim["claim"]]
+        if list(own.verdict) != claim["verdicts"]:
+            raise InputError(
+                f"claims.yml: the answer to claim {claim['claim']} is for {', '.join(claim['verdicts'])}; "
+                f"the record says {', '.join(own.verdict)}: expected an answer that says so"
+            )
+        effects = [row["effect"] for row in readings(own).to_dict("records")]
+        rows.append(claim | {"answer": claim["answer"].format(*effects)})
+    return pd.DataFrame(rows)[["claim", "says", "answer"]]
 
 
 def claim_titles() -> dict[int, str]:
-    """Read what each claim says in a line: claim's number -> title."""
-    return dict(pd.read_csv(CLAIMS.with_name("claim_titles.csv")).itertuples(index=False))
+    """Claim's number -> what it says, in a line."""
+    return {claim["claim"]: claim["says"] for claim in paths.table("claims")}

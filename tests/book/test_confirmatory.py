@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -139,3 +140,37 @@ def test_all_ways_of_evaluation_against_numpy(engine):
         right = np.mean((x @ layers[-1][0] + layers[-1][1]).argmax(axis=1) == labels[:count])
         assert accuracies[metric] == pytest.approx(right, abs=2.5 / count), metric  # rounding can flip a unit
     assert dataclasses.replace(spec, slope_in_evaluation=False).slope_rate == 1
+
+
+def test_the_books_record_is_whole_and_small():
+    rows, counts = confirmatory.book_rows(), {"evaluated": {5000, 10_000}, "trained": {5000}}
+    frame = pd.DataFrame(rows)
+    judged = frame[~frame.seed.isin(PLAN["tuning_seeds"])].groupby("net").seed.agg(sorted)
+    assert judged.to_dict() == {
+        net: list(range(PLAN["first_seed"], PLAN["first_seed"] + PLAN["seeds"][fields["seeds"]]))
+        for net, fields in PLAN["nets"].items()
+    }
+    tuned = frame[frame.seed.isin(PLAN["tuning_seeds"])].groupby("net").learning_rate.agg(set)
+    assert tuned.to_dict() == {
+        net: set(fields["learning_rate"])
+        for net, fields in PLAN["nets"].items()
+        if isinstance(fields["learning_rate"], list)
+    }
+    assert set(frame.dataset) == {"mnist"} and set(frame.semantics) == {record.SEMANTICS}
+    assert {name: set(frame[name]) for name in counts} == counts
+    best = confirmatory.best_rates(confirmatory.evaluations(rows))
+    trained = frame[frame.seed >= PLAN["first_seed"]].groupby("net").learning_rate.agg(set)
+    assert {net: trained[net] for net in best} == {net: {rate} for net, rate in best.items()}
+    assert paths.CONFIRMATORY.stat().st_size < 3 * 2**20
+
+
+def test_the_pre_registration_is_that_of_its_commit():
+    """Whatever came later: the file as it was committed before the first of these nets was trained."""
+    if not (paths.ROOT / ".git").exists() or (paths.ROOT / ".git/shallow").exists():
+        pytest.skip("the repository's history is not here")
+    name = paths.PREREGISTRATION.relative_to(paths.ROOT)
+    show = ["git", "show", f"{confirmatory.REGISTERED}:{name}"]
+    committed = subprocess.run(show, cwd=paths.ROOT, capture_output=True, check=True).stdout
+    assert committed == paths.PREREGISTRATION.read_bytes()
+    dates = {row["date"] for row in confirmatory.book_rows()}
+    assert str(PLAN["date"]) <= min(dates)

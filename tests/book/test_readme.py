@@ -10,16 +10,17 @@ from bookkit.paths import ROOT
 def test_numbers():
     numbers, claims = statistics.scorecard()
     text = (ROOT / "README.md").read_text()
-    effects = claims.set_index(["claim", "a", "b"]).effect
-    constant = "3: Sigmoid-adjusted, {}"
-    accuracies = statistics.book_measures().groupby(["experiment", "label"]).final.mean()
+    effects = claims.set_index(["a", "b"]).effect
+    constant = "sigmoid-adjusted {} / stochastic"
+    binary = effects["few images, sigmoid-adjusted 0.3 / deterministic"]
+    runs = statistics.book_runs()
     measured = {
-        effects[6, "3: Slope-annealed, 0.1", constant.format(0.1)],
-        -effects[6, "3: Annealed in training too, 1.0", constant.format("1.0")],
+        effects["sigmoid-adjusted 0.1 / stochastic annealed", constant.format(0.1)],
+        -effects["annealed in training 1.0 / stochastic annealed", constant.format("1.0")],
         float(numbers.published.mode()[0]),
-        accuracies["2", "Pass-through, 1.0, stable loss"],
-        effects[14, "8: Binary stochastic", "8: Sigmoid"],
-        effects[14, "8: Binary stochastic", "8: Sigmoid, 0.3"],
+        runs[runs.own & (runs.net == "pass-through 1.0, stable")].final.mean(),
+        binary["few images, sigmoid 0.03 / stochastic"],
+        binary["few images, sigmoid, tuned / stochastic"],
     }
     assert set(re.findall(r"\b0\.\d{4}\b", text)) == {f"{value:.4f}" for value in measured}
     agree, hold = (numbers.verdict == statistics.AGREES).sum(), (claims.verdict == statistics.HOLDS).sum()

@@ -56,7 +56,7 @@ def test_each_kind_of_change(build, change, lines):
 
 
 def test_verdicts_come_first_and_missing_chapters_are_named(build):
-    changed = notebook(accuracy=1.0, verdict="undecided")
+    changed = notebook(accuracy=1.0, verdict="too close to call")
     lines = diff(build("a", one=notebook(), two=notebook()), build("b", one=changed))
     assert len(lines) == 3 and lines[0].startswith("one: verdict") and "two: only in" in lines[2]
 

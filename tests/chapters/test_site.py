@@ -57,7 +57,7 @@ def test_page_in_a_browser(site, open_page, name):
 def assert_figures(site, page, width):
     """Each is seen in full, has a sentence and its numbers as a file; returns the colours of their words."""
     figures, colours = page.locator(".bsn-figure svg"), set()
-    assert figures.count()
+    assert figures.count() or page.locator(".cell_output table").count()
     for figure in figures.all():
         figure.scroll_into_view_if_needed()
         box = figure.bounding_box()
@@ -72,7 +72,7 @@ def assert_figures(site, page, width):
     for link in links:
         head, *rows = (site / link.get_attribute("href")).read_text().splitlines()
         assert re.search(r"\d", "".join(rows)), head
-    assert len(colours) == 1
+    assert len(colours) == min(1, figures.count())
     return colours
 
 

@@ -19,9 +19,9 @@ from bookkit.paths import ROOT
 README = ROOT / "docs" / "at_a_glance.svg"
 # colour and sign of a verdict: nothing is said by colour alone
 GOOD, OPEN, BAD = (SERIES[0], "o"), (SERIES[6], "s"), (SERIES[3], "X")
-MARKS = {statistics.AGREES: GOOD, statistics.HOLDS: GOOD, statistics.UNDECIDED: OPEN}
+MARKS = {statistics.AGREES: GOOD, statistics.HOLDS: GOOD, statistics.CLOSE: OPEN}
 MARKS |= {statistics.DIFFERS: BAD, statistics.FAILS: BAD}
-SIGNS = ((GOOD, "agrees, holds"), (OPEN, "undecided"), (BAD, "differs, does not hold"))
+SIGNS = ((GOOD, "agrees, holds"), (OPEN, "too close to call"), (BAD, "differs, does not hold"))
 
 
 def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, str]) -> Figure:
@@ -43,7 +43,7 @@ def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, s
     for claim, lines in texts.items():
         readings = claims[claims.claim == claim]
         axes.text(0, row - 0.45, "\n".join(lines), va="top", linespacing=1.15)
-        columns = 0.76 + 0.045 * np.arange(len(readings))
+        columns = 0.74 + 0.031 * np.arange(len(readings))
         _mark(axes, columns, np.full(len(columns), row), readings.verdict)
         row += len(lines) + 0.45
     _legend(figure)
@@ -57,22 +57,41 @@ def numbers(numbers: pd.DataFrame, level: float) -> Figure:
     relative = numbers.assign(low=numbers.low - mean, high=numbers.high - mean)
     figure, axes, rows = _intervals(relative, numbers.experiment + ": " + numbers.label)
     axes.scatter(numbers.published - mean, rows, **PUBLISHED)
+    axes.set_xscale("symlog", linthresh=0.01)
     axes.set(xlabel="Accuracy minus the record's mean")
     figure.suptitle(f"Diamond: published; bar: where {percent}")
     return Figure(figure, f"Each published number, and the interval in which {percent}.", numbers)
 
 
 def claims(claims: pd.DataFrame) -> Figure:
-    """Draw every reading's effect and its interval, with the border of what is claimed."""
-    readings = [textwrap.fill(f"{claim}. {text}", 62) for claim, text in zip(claims.claim, claims.reading)]
-    figure, axes, rows = _intervals(claims, readings)
-    _mark(axes, claims.effect.to_numpy(), rows, claims.verdict)
-    for border in (claims.border_low, claims.border_high):
-        at = rows[np.isfinite(border)]
-        axes.vlines(border[np.isfinite(border)], at - 0.4, at + 0.4, color=INK, linewidth=1.2)
-    axes.set(xlabel="Effect")
-    figure.suptitle("Bar: the effect's interval; tick: the border of the claim")
-    return Figure(figure, "Each reading's effect with its interval, and the border of the claim.", claims)
+    """Draw the effects of readings that compare, with their intervals and what the claim says of them."""
+    compared = claims[~claims.share.astype(bool)]
+    figure, axes, rows = _intervals(compared, _names(compared))
+    axes.set_xscale("symlog", linthresh=0.01)
+    axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
+    for kind, margin, row in zip(compared.kind, compared.margin.fillna(0), rows):
+        axes.vlines(
+            [-margin, margin] if kind == "alike" else margin, row - 0.4, row + 0.4, color=INK, linewidth=1.2
+        )
+    _mark(axes, compared.effect.to_numpy(), rows, compared.verdict)
+    axes.set(xlabel="Effect: mean difference of accuracies")
+    figure.suptitle("Bar: the effect's interval; tick: where the claim begins")
+    return Figure(figure, "Each comparison's effect with its interval, and where the claim begins.", compared)
+
+
+def shares(claims: pd.DataFrame) -> Figure:
+    """Draw the shares of runs, or of pairs, with their intervals."""
+    asked = claims[claims.share.astype(bool)]
+    figure, axes, rows = _intervals(asked, _names(asked))
+    axes.vlines(0.5, rows[0] - 1, rows[-1] + 0.5, color=INK, linewidth=1.2)
+    _mark(axes, asked.effect.to_numpy(), rows, asked.verdict)
+    axes.set(xlim=(0, 1), xlabel="Share of runs, or of pairs")
+    figure.suptitle("Bar: the share's interval; line: one half")
+    return Figure(figure, "Each share of runs or pairs with its interval, and the line at one half.", asked)
+
+
+def _names(claims: pd.DataFrame) -> list[str]:
+    return [textwrap.fill(f"{claim}. {text}", 62) for claim, text in zip(claims.claim, claims.text)]
 
 
 def _intervals(
@@ -87,8 +106,6 @@ def _intervals(
     colours = [MARKS[verdict][0] for verdict in table.verdict]
     axes.hlines(rows, table.low, table.high, colors=colours, linewidth=5, alpha=0.7, capstyle="butt")
     axes.set(ylim=(rows[-1] + 1, -0.3), yticks=[])
-    axes.set_xscale("symlog", linthresh=0.01)
-    axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
     axes.grid(axis="y", visible=False)
     _legend(figure)
     return figure, axes, rows

@@ -95,20 +95,27 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from bookkit import experiments, record
+    import pandas as pd
+
+    from bookkit import confirmatory, experiments, record
+    from bookkit.studies import records
 
     settings = Settings.from_environment()
     if options.adopt:
-        from bookkit.studies import records
-
         print(records.adopt(options.adopt, settings))
         return 0
-    folder = settings.record
-    rows = experiments.book_rows() if not options.build else record.read_all(folder) if folder else []
+    rows = {"this build's record": record.read_all(settings.record) if settings.record else []}
+    if not options.build:
+        rows = {"the book's record": confirmatory.book_rows(), "exploratory nets": experiments.book_rows()}
+    measured = {
+        name: confirmatory.evaluations(some) if name == "the book's record" else experiments.measures(some)
+        for name, some in rows.items()
+    }
     if options.csv:
-        print(experiments.nets(rows).to_csv(index=False, float_format="%.6g"), end="")
+        table = experiments.nets(pd.concat(measured.values(), ignore_index=True))
+        print(table.to_csv(index=False, float_format="%.6g"), end="")
     else:
-        print(experiments.summary("this build's record" if options.build else "the book's record", rows))
+        print("\n\n".join(experiments.summary(name, rows[name], measured[name]) for name in rows))
     return 0
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from bookkit import statistics
 from bsn.errors import InputError
 
-VERDICTS = {statistics.AGREES, statistics.DIFFERS, statistics.HOLDS, statistics.FAILS, statistics.UNDECIDED}
+VERDICTS = {statistics.AGREES, statistics.DIFFERS, statistics.HOLDS, statistics.FAILS, statistics.CLOSE}
+VERDICTS |= {statistics.NOT_REPRODUCED}
 GLUE = "application/papermill.record/"
 
 

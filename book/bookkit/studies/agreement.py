@@ -69,7 +69,8 @@ def finals() -> pd.DataFrame:
     an equivalence test, else of a joint coverage of 95 %), `verdict`, `seeds`, `diverged`.
     """
     columns = ["experiment", "label", "seed", "final", "diverged"]
-    sides = [experiments.measures(rows) for rows in (experiments.book_rows(), record.read(TENSORFLOW))]
+    rows = experiments.book_rows(), record.read(TENSORFLOW)
+    sides = [experiments.labelled(experiments.measures(some)) for some in rows]
     compiled, tensorflow = (side.loc[side.published.notna(), columns] for side in sides)
     both = compiled.merge(tensorflow, on=columns[:3], suffixes=("_c", "_t"))
     both["effect"] = both.final_t - both.final_c

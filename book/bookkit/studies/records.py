@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from bookkit import confirmatory, data, experiments, paths, record, runs
 from bookkit.data import Data
 from bookkit.settings import Settings
@@ -52,3 +55,14 @@ def adopt(name: str, settings: Settings) -> str:
     rows = train(data.load("mnist", settings.mnist_dir), settings)
     record.write(path, rows, schema)
     return f"{len(rows)} nets, {path.stat().st_size / 2**20:.1f} MiB, in {path}"
+
+
+def inventory() -> pd.DataFrame:
+    """Return a row for each record of the book: its name, `file`, `rows`, `hours` of one core, `date`."""
+    lines = []
+    for name, (_, path, schema) in BOOK.items():
+        rows = pd.DataFrame(record.read(path, schema))
+        hours = rows.seconds.sum() / 3600 if "seconds" in rows else np.nan
+        line = {"record": name, "file": f"book/record/{path.name}", "rows": len(rows), "hours": hours}
+        lines.append(line | {"date": rows.date.max()})
+    return pd.DataFrame(lines)

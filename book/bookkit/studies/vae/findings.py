@@ -100,7 +100,8 @@ def orderings(nets: pd.DataFrame) -> pd.DataFrame:
             rows.append(row | {"claim": f"{row['first']} > {row['second']}"})
             effects.append(table[row["first"]] - table[row["second"]])
     low, high = statistics.mean_interval(np.transpose(effects), 1 - (1 - statistics.LEVEL) / len(rows))
-    verdict = statistics.region_verdict(low, high, 0, np.inf)
+    verdict = pd.Series([statistics.decide("margin", *ends, 0, 0)[0] for ends in zip(low, high)])
+    verdict = verdict.replace(statistics.FAILS, statistics.NOT_REPRODUCED)
     return pd.DataFrame(rows).assign(effect=np.mean(effects, 1), low=low, high=high, verdict=verdict)
 
 
