@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
 from bookkit import confirmatory, data, engines, experiments, record, runs, statistics
@@ -62,10 +63,39 @@ def train(
     return pd.concat(copies, ignore_index=True)
 
 
+def glue_results(results: Mapping[str, object]) -> None:
+    """Hand a chapter's results on to its text, where {glue:text}`name` stands for each."""
+    from myst_nb import glue
+
+    for name, value in results.items():
+        glue(name, value, display=False)
+
+
+def claim_answers(*numbers: int) -> Markdown:
+    """Return the answers to those claims of the post, by the book's record: a sentence or two each."""
+    answers = statistics.answers(statistics.scorecard()[1])
+    chosen = answers[answers.claim.isin(numbers)]
+    lines = [f"- **“{claim.says}”** (claim {claim.claim}). {claim.answer}" for claim in chosen.itertuples()]
+    return Markdown("\n".join(lines))
+
+
 def on_claims(*numbers: int) -> Styler:
     """Return the record's verdicts on those claims of the post, for a page: one row per reading."""
     claims = statistics.scorecard()[1]
-    return styled(statistics.readings(claims[claims.claim.isin(numbers)]))
+    return styled(statistics.readings(claims[claims.claim.isin(numbers)]).drop(columns="claim"))
+
+
+def record_effect(a: str, b: str) -> float:
+    """Return the effect of the reading that compares those two, as the pre-registration names them."""
+    claims = statistics.scorecard()[1].set_index(["a", "b"])
+    return float(claims.effect[a, b])
+
+
+def record_nets(net: str) -> pd.DataFrame:
+    """Return the judged runs of a net of the pre-registration, evaluated in its own way: a row per seed."""
+    runs = statistics.book_runs()
+    tuning = confirmatory.registered()["tuning_seeds"]
+    return runs[runs.own & (runs.net == net) & ~runs.seed.isin(tuning)].reset_index(drop=True)
 
 
 def published_numbers() -> pd.DataFrame:

@@ -67,7 +67,11 @@ def assert_figures(site, page, width):
         colours.add(words.first.evaluate(FILL))
         assert min(words.evaluate_all(SIZES)) > 8.5  # pixels
         assert not words.evaluate_all(OUTSIDE)
-    links = page.locator(".bsn-figure figcaption a").all()
+    captions = page.locator("figure:has(.bsn-figure) > figcaption .caption-text").all_text_contents()
+    assert len(captions) == figures.count() and all(re.search(r"\w[.?]\W*$", text) for text in captions), (
+        captions
+    )
+    links = page.locator(".bsn-figure a.bsn-data").all()
     assert len(links) == figures.count()
     for link in links:
         head, *rows = (site / link.get_attribute("href")).read_text().splitlines()
@@ -83,9 +87,31 @@ def test_every_colour_of_a_figure_follows_the_theme(site):
     assert len(defined) == 2 * len(themes.THEMES) and len(set(defined)) == len(defined)
     for name in book.chapters():
         page = (site / f"{name}.html").read_text()
-        for figure in re.findall(r'<figure class="bsn-figure">.*?</figure>', page, re.S):
+        for figure in re.findall(r'<div class="bsn-figure">.*?</div>', page, re.S):
             assert not re.search(r"(fill|stroke): #", figure), name
             assert set(re.findall(r"var\((--bsn-[\w-]+)", figure)) <= {variable for variable, _ in defined}
+
+
+CUT_OFF = """all => all.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent)"""
+
+
+@pytest.mark.parametrize("name", site_pages())
+def test_code_and_tables_are_whole_on_a_small_laptop(site, open_page, name):
+    """At 1280 pixels; and folded code stands alone: a fold has something in it, and no other beside it."""
+    page = open_page((site / f"{name}.html").as_uri(), 1280)
+    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    assert not page.locator(".bd-article pre, .bd-article .cell_output").evaluate_all(CUT_OFF)
+    folds = page.locator(".bd-article details.above-input")
+    assert all(text.strip() for text in folds.locator("pre").all_text_contents())
+    assert not page.locator(".cell:has(details.above-input):not(:has(.cell_output))").count()
+    assert not page.locator(".cell:has(details.above-input) + .cell:has(details.above-input)").count()
+    assert not page.locator("details details").count()
+
+
+def test_an_old_address_leads_to_the_new_page(site, open_page):
+    for old, new in site_builder.MOVED.items():
+        page = open_page((site / f"{old}.html").as_uri())
+        page.wait_for_url(f"**/{new}.html")
 
 
 @pytest.mark.parametrize("term, name", [("annealing", "experiment_3"), ("Bonferroni", "scorecard")])
@@ -97,10 +123,13 @@ def test_search_finds_a_term(site, open_page, term, name):
 
 def test_equations_are_drawn_by_the_browser(site, open_page):
     """As MathML, in the font that comes with the site, on one line if they are numbered."""
-    page = open_page((site / "estimators.html").as_uri())
+    page = open_page((site / "reinforce.html").as_uri())
     assert page.locator("math").count() > 20
     assert page.evaluate("document.fonts.check('16px \"BSN Math\"', '\\u{1D434}')")
-    assert page.locator(".eqno").all_text_contents() == [f"({n})" for n in range(1, 6)]
+    numbers = page.locator(".eqno").all_text_contents()
+    assert len(numbers) > 3 and [int(number.strip("()")) for number in numbers] == list(
+        range(int(numbers[0].strip("()")), int(numbers[0].strip("()")) + len(numbers))
+    )
     assert page.locator("math").first.bounding_box()["height"] > 8
     assert page.locator("merror").count() == 0
 
@@ -151,20 +180,28 @@ def test_launch_buttons_only_where_the_address_is_known(tmp_path, monkeypatch, r
     assert site_builder.repository() == (address and (address, "trunk"))
 
 
-def test_the_launch_buttons_on_a_page(checkout, smoke, tmp_path):
-    """The site of the same results, in a checkout with a remote: each chapter can be opened elsewhere."""
+def test_the_launch_buttons_on_a_page_and_the_sources_that_it_shows(checkout, smoke, tmp_path):
+    """The site of the same results, in a checkout with a remote, whose package was changed.
+
+    Each chapter can be opened elsewhere; pages show the package's sources as they are.
+    """
     copy = tmp_path / "copy"
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("html", "book.tmp"))
     subprocess.run(["git", "init", "-q", "-b", "main", copy], check=True)
     remote = ["remote", "add", "origin", "https://github.com/someone/bsn"]
     subprocess.run(["git", "-C", copy, *remote], check=True)
-    command = ["build", "--profile", "smoke", "--chapter", "estimators"]
+    source = copy / "bsn" / "estimators" / "straight_through.py"
+    source.write_text(source.read_text().replace("g = f'(b) s p (1 - p)", "g = f'(b) s p (1 - p) CHANGED"))
+    command = ["build", "--profile", "smoke", "--chapter", "neuron"]
     ran = run_bsn(*command, cwd=copy)
     assert ran.returncode == 0, ran.stderr
     page = (copy / "_build" / "html" / "experiment_2.html").read_text()
     assert "https://mybinder.org/v2/gh/someone/bsn/main" in page and "book/experiment_2.ipynb" in page
     assert "https://colab.research.google.com/github/someone/bsn/blob/main/book/experiment_2.ipynb" in page
     assert "git clone https://github.com/someone/bsn repo" in page
+    for name in ("straight_through", "api"):
+        assert "CHANGED" in (copy / "_build" / "html" / f"{name}.html").read_text()
+        assert "CHANGED" not in (checkout / "_build" / "html" / f"{name}.html").read_text()
     assert "mybinder.org" not in (checkout / "_build" / "html" / "experiment_2.html").read_text()
 
 
@@ -173,3 +210,10 @@ def test_bars_in_equations_do_not_grow(tex):
     """Stretchy, a pair that is no pair to the browser grows beyond its line."""
     bars = re.findall(r"<mo([^>]*)>(?:&#x0007C;|&#x02016;|\||‖)</mo>", extension.mathml(tex))
     assert len(bars) == 2 and all('stretchy="false"' in bar for bar in bars)
+
+
+def test_a_prime_stands_at_its_letter():
+    """As a superscript it would be raised twice."""
+    markup = extension.mathml("f'(b) + f'(0)^2")
+    assert markup.count("′") == 2 and "&#x02032;" not in markup
+    assert '<mi>f</mi><mo lspace="0" rspace="0">′</mo>' in markup

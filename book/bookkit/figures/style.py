@@ -20,7 +20,7 @@ from pandas.io.formats.style import Styler
 
 from bookkit.figures.theme import THEMES
 
-WIDTH = 4.75  # inches: on a phone, which shows it a little smaller, its text of 9.5 points is legible
+WIDTH = 5.3  # inches: text of 9.5 points is legible on a phone, and as large as the page's on a wide screen
 INK, MUTED, GRID, *SERIES = [light for light, _ in THEMES.values()]
 LINES = ("-", "--", ":", "-.")
 Style = dict[str, Any]  # of a Matplotlib artist
@@ -81,6 +81,8 @@ def name_rows(axes: matplotlib.axes.Axes, names: Sequence[str], downwards: bool 
 class Figure:
     """What a cell shows: a drawing, a sentence that says what it shows, and the data drawn.
 
+    `numbered` gives it the name by which pages refer to it, and its caption.
+
     Args:
         figure: of Matplotlib; it is closed.
         text: one sentence, for those who cannot see the drawing; the numbers are in `data`.
@@ -90,15 +92,24 @@ class Figure:
     def __init__(self, figure: matplotlib.figure.Figure, text: str, data: Any) -> None:
         self.svg, self.text, self.data = _svg(figure), " ".join(text.split()), pd.DataFrame(data)
         plt.close(figure)
+        self.place: dict[str, str] = {}
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+    def numbered(self, name: str, caption: str) -> "Figure":
+        """Return the figure with its name, such as "fig-step", and the message that its caption says."""
+        self.place = {"name": name, "caption": " ".join(caption.split())}
+        return self
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
         label = html.escape(self.text, quote=True)
-        opening = f'<svg role="img" aria-label="{label}" style="width: 100%; max-width: 36rem; height: auto"'
-        return {
-            "text/html": f'<figure class="bsn-figure">{self.svg.replace("<svg", opening, 1)}</figure>',
+        opening = f'<svg role="img" aria-label="{label}" style="width: 100%; max-width: 44rem; height: auto"'
+        data = {
+            "text/html": f'<div class="bsn-figure">{self.svg.replace("<svg", opening, 1)}</div>',
             "text/csv": self.data.to_csv(index=False, float_format="%.5g"),
             "text/plain": self.text,
         }
+        return data, {"figure": self.place}
 
 
 def _svg(figure: matplotlib.figure.Figure) -> str:
@@ -134,7 +145,10 @@ def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_inde
     styler = Styler(frame.rename_axis(index=None, columns=None), cell_ids=False)
     styler = styler.hide(axis="index") if hide_index else styler
     for i, (_, column) in enumerate(frame.items()):
-        if not pd.api.types.is_numeric_dtype(column):
+        if pd.api.types.is_numeric_dtype(column):
+            cells = f"td.col{i}, th.col_heading.col{i}"
+            styler.set_table_styles([{"selector": cells, "props": "text-align: right"}], overwrite=False)
+        else:
             wide = column.map(lambda value: len(str(value))).max() > ONE_LINE
             width = "min-width: 16em" if wide else "white-space: nowrap"
             styler.set_table_styles([{"selector": f"td.col{i}", "props": width}], overwrite=False)

@@ -13,10 +13,16 @@ UNUSED = ("thebe", "sphinx-design", "design-tabs")  # live code from another hos
 
 
 def mathml(tex: str, display: str = "inline") -> str:
-    """Convert TeX as latex2mathml does, but with space around function names, and bars that do not grow."""
+    """Convert TeX as latex2mathml does, but with space around function names, and bars that do not grow.
+
+    A prime is high by itself: as a superscript it would float off.
+    """
     markup = convert(tex, display=display)
     space = '<mspace width="0.17em" />'
     markup = re.sub(r"<mi>(?:log|logit|Var)</mi>", rf"{space}\g<0>{space}", markup)
+    markup = re.sub(
+        r"<msup>(<mi>\w</mi>)<mi>&#x02032;</mi></msup>", r'\1<mo lspace="0" rspace="0">′</mo>', markup
+    )
     bar = r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>'
     return re.sub("<mo>(&#x0007C;|&#x02016;)</mo>", bar, markup)
 

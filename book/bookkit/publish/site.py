@@ -1,5 +1,6 @@
 """Executed notebooks to a static site that needs no network."""
 
+import ast
 import os
 import pathlib
 import re
@@ -8,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import nbformat
@@ -23,6 +24,7 @@ from bookkit.publish import executed
 from bsn.errors import InputError
 
 DOWNLOADS = "downloads"
+MOVED = {"estimators": "neuron"}  # old page -> where its subject is now
 # not in the source folder: Jupyter Book would load every script of _static on every page
 NO_PAGES = (".ipynb_checkpoints", "_static", "_templates", "bookkit", "record", "tables", "*.egg-info")
 
@@ -36,8 +38,11 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns(*NO_PAGES))
     downloads = extra / DOWNLOADS
     downloads.mkdir(parents=True)
+    (scratch / "bsn").symlink_to(ROOT / "bsn")  # whose sources pages include
     themes.mkdir()
     (themes / "figures.css").write_text(theme.css())
+    for old, new in MOVED.items():
+        (extra / f"{old}.html").write_text(f'<meta http-equiv="refresh" content="0; url={new}.html">\n')
     origin = repository()
     results = {}
     for name, path in chapters.items():
@@ -119,43 +124,64 @@ def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None 
     The data of its figures go to the folder `downloads`; `address` is the repository's on the web.
     """
     costs, figures = [], 0
+    notebook.cells = with_values(notebook.cells, notebook.metadata.papermill.parameters)
     for cell in notebook.cells:
-        outputs = [output.get("data", {}) for output in cell.get("outputs", [])]
-        costs += [data[COST] for data in outputs if COST in data]
+        outputs = cell.get("outputs", [])
+        costs += [output.data[COST] for output in outputs if COST in output.get("data", {})]
         if outputs:
-            cell.outputs = [output for output in cell.outputs if COST not in output.get("data", {})]
-        for data in outputs:
+            cell.outputs = [output for output in outputs if COST not in output.get("data", {})]
+        for output in outputs:
+            data = output.get("data", {})
             if "text/csv" in data:
                 figures += 1
                 file = f"{name}-{figures}.csv"
                 (downloads / file).write_text(data.pop("text/csv"))
-                link = f'<a href="{DOWNLOADS}/{file}" download>Data of this figure (CSV)</a>'
-                caption = f"<figcaption>{link}</figcaption></figure>"
-                data["text/html"] = data["text/html"].replace("</figure>", caption)
-    title, *text = notebook.cells[0].source.split("\n")
-    head = _head(notebook.metadata.papermill.duration, name, costs, address)
-    notebook.cells[0].source = "\n".join([title, "", head, *text])
+                link = f'<a class="bsn-data" href="{DOWNLOADS}/{file}" download>Data (CSV)</a></div>'
+                data["text/html"] = data["text/html"].removesuffix("</div>") + link
+            if output.get("metadata", {}).get("figure"):
+                cell.metadata["mystnb"] = {"figure": output.metadata.pop("figure")}
+    provenance = _provenance(notebook.metadata.papermill.duration, name, costs, address)
+    notebook.cells.append(nbformat.v4.new_markdown_cell(provenance))
     return notebook
 
 
-def _head(seconds: float, name: str, costs: list[dict[str, Any]], address: str | None) -> str:
-    """Return run times and downloads, for under the title."""
+def with_values(cells: list[Any], values: Mapping[str, Any]) -> list[Any]:
+    """Return the cells with papermill's values in the parameters cell, in place of a cell of their own."""
+    for cell in cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            source = cell.source.encode()
+            for statement in reversed(ast.parse(source).body):
+                if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+                    continue
+                name = statement.targets[0].id
+                if name in values:
+                    lines = source.splitlines(keepends=True)
+                    old = statement.value
+                    assert old.end_lineno and old.end_col_offset
+                    first = len(b"".join(lines[: old.lineno - 1])) + old.col_offset
+                    last = len(b"".join(lines[: old.end_lineno - 1])) + old.end_col_offset
+                    value = repr(values[name]).replace("'", '"')
+                    source = source[:first] + value.encode() + source[last:]
+            cell.source = source.decode()
+    return [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+
+
+def _provenance(seconds: float, name: str, costs: list[dict[str, Any]], address: str | None) -> str:
+    """Return run times and downloads, for the page's end."""
     nets, core_seconds, trained = (
         sum(cost[key] for cost in costs) for key in ("nets", "core_seconds", "trained")
     )
-    run = f"The run shown: {_time(seconds)}"
+    run = f"This page was made by a run of {_time(seconds)}"
     if nets:
-        run = f"To train from nothing: about {_time(core_seconds / 2)} on two cores. {run}"
-        run += f", with {trained} trained and {nets - trained} found in this build's record."
-    else:
-        run += "; none of its nets is recorded."
-    links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>notebook</a>']
-    links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>with its results</a>')
-    text = f"{run} Download: {', '.join(links)}."
+        run += f", which trained {trained} nets and had {nets - trained} from this build's record"
+        run += f"; to train all takes about {_time(core_seconds / 2)} on two cores"
+    links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>the notebook</a>']
+    links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>the notebook with its results</a>')
+    text = f"{run}. Download {' or '.join(links)}."
     if address:
         install = f"!git clone {address} repo &amp;&amp; pip install -e repo -e repo/book"
         text += f" In Colab, first: <code>{install}</code>."
-    return f'```{{raw}} html\n<p class="bsn-head">{text}</p>\n```\n'
+    return f'```{{raw}} html\n<p class="bsn-provenance">{text}</p>\n```\n'
 
 
 def _time(seconds: float) -> str:
