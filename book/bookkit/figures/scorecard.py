@@ -4,7 +4,6 @@
 """
 
 import textwrap
-from collections.abc import Iterable
 
 import matplotlib.figure
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bookkit import statistics
-from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, subplots
+from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, name_rows, subplots
 from bookkit.figures.theme import variables
 from bookkit.paths import ROOT
 
@@ -53,60 +52,68 @@ def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, s
 
 def numbers(numbers: pd.DataFrame, level: float) -> Figure:
     """Draw the published numbers as diamonds, and where runs fall, with the probability `level`, as bars."""
-    mean, percent = numbers["mean"], f"{100 * level:g} % of runs fall"
-    relative = numbers.assign(low=numbers.low - mean, high=numbers.high - mean)
-    figure, axes, rows = _intervals(relative, numbers.experiment + ": " + numbers.label)
-    axes.scatter(numbers.published - mean, rows, **PUBLISHED)
-    axes.set_xscale("symlog", linthresh=0.01)
-    axes.set(xlabel="Accuracy minus the record's mean")
-    figure.suptitle(f"Diamond: published; bar: where {percent}")
-    return Figure(figure, f"Each published number, and the interval in which {percent}.", numbers)
+    centre = (numbers.low + numbers.high) / 2
+    figure, axes = subplots(height=0.27 * len(numbers) + 1.1)
+    rows = np.arange(len(numbers))
+    low, high, published = (numbers[name] - centre for name in ("low", "high", "published"))
+    colours = [MARKS[verdict][0] for verdict in numbers.verdict]
+    axes.hlines(rows, low, high, colors=colours, linewidth=7, alpha=0.45)
+    axes.scatter(published, rows, **PUBLISHED)
+    for row, verdict, x in zip(rows, numbers.verdict, np.maximum(high, published)):
+        if verdict == statistics.DIFFERS:
+            style = dict(xytext=(8, 0), textcoords="offset points", va="center", fontsize=9.5)
+            axes.annotate(verdict, (x, row), color=BAD[0], **style)
+    _difference_axis(axes)
+    axes.set_xlabel("Accuracy minus the middle of the bar")
+    name_rows(axes, list(numbers.experiment + ": " + numbers.label), downwards=True)
+    axes.grid(axis="y", visible=False)
+    text = f"Each published number beside the interval in which {100 * level:g} % of the record's runs fall."
+    return Figure(figure, text, numbers)
 
 
 def claims(claims: pd.DataFrame) -> Figure:
     """Draw the effects of readings that compare, with their intervals and what the claim says of them."""
     compared = claims[~claims.share.astype(bool)]
-    figure, axes, rows = _intervals(compared, _names(compared))
-    axes.set_xscale("symlog", linthresh=0.01)
-    axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
+    figure, axes, rows = _intervals(compared)
+    _difference_axis(axes)
     for kind, margin, row in zip(compared.kind, compared.margin.fillna(0), rows):
         axes.vlines(
             [-margin, margin] if kind == "alike" else margin, row - 0.4, row + 0.4, color=INK, linewidth=1.2
         )
     _mark(axes, compared.effect.to_numpy(), rows, compared.verdict)
-    axes.set(xlabel="Effect: mean difference of accuracies")
-    figure.suptitle("Bar: the effect's interval; tick: where the claim begins")
+    axes.set(xlabel="Mean difference of accuracies")
     return Figure(figure, "Each comparison's effect with its interval, and where the claim begins.", compared)
 
 
 def shares(claims: pd.DataFrame) -> Figure:
     """Draw the shares of runs, or of pairs, with their intervals."""
     asked = claims[claims.share.astype(bool)]
-    figure, axes, rows = _intervals(asked, _names(asked))
-    axes.vlines(0.5, rows[0] - 1, rows[-1] + 0.5, color=INK, linewidth=1.2)
+    figure, axes, rows = _intervals(asked)
+    axes.vlines([0.5] * len(rows), rows - 0.4, rows + 0.4, color=INK, linewidth=1.2)
     _mark(axes, asked.effect.to_numpy(), rows, asked.verdict)
     axes.set(xlim=(0, 1), xlabel="Share of runs, or of pairs")
-    figure.suptitle("Bar: the share's interval; line: one half")
     return Figure(figure, "Each share of runs or pairs with its interval, and the line at one half.", asked)
 
 
-def _names(claims: pd.DataFrame) -> list[str]:
-    return [textwrap.fill(f"{claim}. {text}", 62) for claim, text in zip(claims.claim, claims.text)]
+def _difference_axis(axes: Axes) -> None:
+    """Make the x axis linear up to a hundredth and logarithmic beyond, with ticks that read as numbers."""
+    axes.set_xscale("symlog", linthresh=0.01)
+    axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
 
 
-def _intervals(
-    table: pd.DataFrame, names: Iterable[str]
-) -> tuple[matplotlib.figure.Figure, Axes, np.ndarray]:
-    """Draw the intervals of a table as bars, each under its name; the array is where, from the top."""
+def _intervals(table: pd.DataFrame) -> tuple[matplotlib.figure.Figure, Axes, np.ndarray]:
+    """Draw the intervals of readings as bars, each under its name; the array is where, from the top."""
+    names = [textwrap.fill(f"{claim}. {text}", 74) for claim, text in zip(table.claim, table.text)]
     lines = np.array([name.count("\n") + 2.1 for name in names])
     rows = np.cumsum(lines) - 0.45
     figure, axes = subplots(height=0.175 * lines.sum() + 1.1)
     for row, name in zip(rows, names):
-        axes.text(0, row - 0.5, name, transform=axes.get_yaxis_transform(), va="bottom")
+        text = axes.text(0.005, row - 0.55, name, transform=axes.get_yaxis_transform(), va="bottom")
+        text.set_in_layout(False)  # it may be as wide as the figure
     colours = [MARKS[verdict][0] for verdict in table.verdict]
     axes.hlines(rows, table.low, table.high, colors=colours, linewidth=5, alpha=0.7, capstyle="butt")
     axes.set(ylim=(rows[-1] + 1, -0.3), yticks=[])
-    axes.grid(axis="y", visible=False)
+    axes.grid(visible=False)  # names stand on the axes
     _legend(figure)
     return figure, axes, rows
 
