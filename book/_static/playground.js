@@ -1,8 +1,8 @@
-/* One binary stochastic neuron to play with: its samples, and what each estimator makes of them.
+/* One binary stochastic neuron to play with: its samples, its gradient estimates and its descent.
  *
- * A classic script without dependencies, so that the page works from a file and offline, too.
+ * A classic script without dependencies, so that the page also works from a file and offline.
  * First the formulas, as pure functions: the tests call them through window.bsnPlayground and
- * hold them against the package. Then the state, the page, its figures and its events. */
+ * compare them with the package. Then the state, the page, its figures and its events. */
 (function () {
   "use strict";
 
@@ -10,7 +10,7 @@
 
   const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
-  /** What an estimator may know of a neuron in the state {a, s, t, tau}. */
+  /** The quantities of a neuron in the state {a, s, t, tau} that an estimator may use. */
   function neuron({ a, s, t, tau }) {
     const theta = s * a, f = (b) => (b - t) ** 2, df = (b) => 2 * (b - t);
     return { s, t, tau, theta, f, df, p: sigmoid(theta), q: sigmoid(-theta) }; // q: 1 - p, never rounded to 0
@@ -20,21 +20,20 @@
   const score = (c, b) => c.s * (b ? c.q : -c.p); // s (b - p), the derivative of log P(b)
   const baseline = (c) => c.q * c.f(1) + c.p * c.f(0); // E[(b - p)² f] / E[(b - p)²]; p (1 - p) cancels
   const exactGradient = (c) => c.s * c.p * c.q * (c.f(1) - c.f(0));
-  const relaxed = (c, u) => sigmoid((c.theta + Math.log(u / (1 - u))) / c.tau);
-  const rounded = (c, u) => (relaxed(c, u) > 0.5 ? 1 : 0);
+  const relaxed = (c, u) => sigmoid((c.theta - Math.log(u / (1 - u))) / c.tau); // y, above 1/2 where b is 1
   const bump = (c, y) => (y * (1 - y) * c.s) / c.tau; // the derivative of `relaxed`
-  const difference = (c, u) => c.f(u > c.q ? 1 : 0) - c.f(step(c, u)); // 0 where the pair agrees
+  const difference = (c, u) => c.f(1 - u < c.p ? 1 : 0) - c.f(step(c, u)); // f(b2) - f(b1)
 
   const OF_SAMPLE = { // name: label, gradient from the sample b
     "pass-through": ["Straight-through, pass-through", (c, b) => c.df(b)],
     "sigmoid-adjusted": ["Straight-through, sigmoid-adjusted", (c, b) => c.df(b) * c.s * c.p * c.q],
-    "fires-only": ["Straight-through, fires only", (c, b) => c.df(b) * b],
+    "fires-only": ["Straight-through, fires-only", (c, b) => c.df(b) * b],
     reinforce: ["REINFORCE", (c, b) => c.f(b) * score(c, b)],
     "variance-adjusted": ["REINFORCE, variance-adjusted", (c, b) => (c.f(b) - baseline(c)) * score(c, b)],
     reinmax: ["ReinMax", (c, b) => 0.5 * c.df(b) * Math.abs(score(c, b))],
   };
   const OF_NOISE = { // name: label, gradient from the noise u itself, sample
-    "st-gumbel": ["Straight-through Gumbel", (c, u) => c.df(rounded(c, u)) * bump(c, relaxed(c, u)), rounded],
+    "st-gumbel": ["ST-Gumbel", (c, u) => c.df(step(c, u)) * bump(c, relaxed(c, u)), step],
     concrete: ["Concrete", (c, u) => c.df(relaxed(c, u)) * bump(c, relaxed(c, u)), relaxed],
     arm: ["ARM", (c, u) => difference(c, u) * (u - 0.5) * c.s, step],
     disarm: ["DisARM",
@@ -43,6 +42,15 @@
   const ESTIMATORS = { ...OF_SAMPLE, ...OF_NOISE };
   const sample = (name, c, u) => (OF_NOISE[name]?.[2] ?? step)(c, u);
   const gradient = (name, c, u) => ESTIMATORS[name][1](c, name in OF_SAMPLE ? step(c, u) : u);
+
+  /** The logits of a descent with learning rate r, one step per noise; `exact` needs only their number. */
+  function descent(name, state, noises) {
+    let a = state.a;
+    return [a, ...Array.from(noises, (u) => {
+      const c = neuron({ ...state, a });
+      return (a -= state.r * (name === "exact" ? exactGradient(c) : gradient(name, c, u)));
+    })];
+  }
 
   // Gauss-Legendre with 8 points on [-1, 1]: each also at minus its place
   const LEGENDRE = [ // place, weight
@@ -54,9 +62,9 @@
   function outcomes(name, c) {
     const of = ESTIMATORS[name][1];
     if (name in OF_SAMPLE) return [[of(c, 1), c.p], [of(c, 0), c.q]];
-    // An integral over z = logit u, in panels that end at every jump and grow away from it.
+    // An integral over x = logit u, in panels that end at every jump and grow away from it.
     const edges = [-40, 40], result = [];
-    for (const [centre, width] of [[-c.theta, Math.min(1, c.tau)], [0, 1], [c.theta, 1]]) {
+    for (const [centre, width] of [[c.theta, Math.min(1, c.tau)], [0, 1], [-c.theta, 1]]) {
       for (const r of [0, 1, 2, 4, 8, 16, 32]) edges.push(centre - r * width, centre + r * width);
     }
     edges.sort((x, y) => x - y);
@@ -64,8 +72,8 @@
       const half = (edges[i] - edges[i - 1]) / 2, middle = (edges[i] + edges[i - 1]) / 2;
       if (half < 1e-12 || Math.abs(middle) > 40) continue; // empty, or never reached
       for (const [place, weight] of LEGENDRE) {
-        for (const z of [middle - half * place, middle + half * place]) {
-          result.push([of(c, sigmoid(z)), weight * half * sigmoid(z) * sigmoid(-z)]);
+        for (const x of [middle - half * place, middle + half * place]) {
+          result.push([of(c, sigmoid(x)), weight * half * sigmoid(x) * sigmoid(-x)]);
         }
       }
     }
@@ -109,20 +117,22 @@
     s: ["Slope s", 0.5, 8, 0.1, 1],
     t: ["Target t", 0, 1, 0.01, 0.45],
     n: ["Samples N", 10, 2000, 10, 200],
+    r: ["Learning rate", 0.1, 10, 0.1, 1],
     tau: ["Temperature τ", 0.1, 5, 0.1, 1],
-    seed: ["Seed", 1, 2 ** 31, 1, 1], // no control of its own: "Draw anew" counts it up
+    seed: ["Seed", 1, 2 ** 31, 1, 1], // no control of its own: "Draw again" counts it up
   };
-  const CONTROLS = ["tau", "a", "s", "t", "n"];
+  const CONTROLS = ["tau", "a", "s", "t", "n", "r"];
+  const FIRST = { e: "sigmoid-adjusted", e2: "reinforce" }; // the estimators at the start
+  const START = { a: -1, s: 1, t: 0.45, r: 1 };
   const PRESETS = {
-    "Wrong direction": { a: -1, s: 1, t: 0.45, e: "sigmoid-adjusted" },
-    "Steep slope": { a: -1, s: 4, t: 0.45, e: "sigmoid-adjusted" },
-    "Right but noisy": { a: -1, s: 1, t: 0.45, e: "reinforce" },
-    "With a baseline": { a: -1, s: 1, t: 0.45, e: "variance-adjusted" },
-    "Relaxation": { a: -1, s: 1, t: 0.45, e: "concrete", tau: 0.5 },
+    "1. Wrong direction": { ...START, ...FIRST },
+    "2. Right but noisy": { ...START, e: "reinforce", e2: "variance-adjusted" },
+    "3. Temperature": { ...START, e: "concrete", e2: "st-gumbel", tau: 0.5 },
   };
+  const STEPS = 300, RUNS = 12; // of the descents
 
   const toHash = (state) =>
-    "#" + ["a", "s", "t", "e", "n", "tau", "seed"].map((key) => `${key}=${state[key]}`).join("&");
+    "#" + ["a", "s", "t", "e", "e2", "r", "n", "tau", "seed"].map((key) => `${key}=${state[key]}`).join("&");
 
   /** The number that a text means for an input, within its range; `otherwise` where it is none. */
   function read(key, text, otherwise) {
@@ -133,14 +143,16 @@
 
   /** The state that a link names; what it leaves out or gets wrong is as at the start. */
   function fromHash(hash) {
-    const given = new URLSearchParams(hash.slice(1)), name = given.get("e");
-    const state = { e: Object.hasOwn(ESTIMATORS, name) ? name : "sigmoid-adjusted" };
+    const given = new URLSearchParams(hash.slice(1)), state = {};
+    for (const key in FIRST) {
+      state[key] = Object.hasOwn(ESTIMATORS, given.get(key)) ? given.get(key) : FIRST[key];
+    }
     for (const key in INPUTS) state[key] = read(key, given.get(key), INPUTS[key][4]);
     return state;
   }
 
   window.bsnPlayground = {
-    names: Object.keys(ESTIMATORS), summary, noise, toHash, fromHash,
+    names: Object.keys(ESTIMATORS), summary, noise, toHash, fromHash, descent,
     gradient: (name, state, u) => gradient(name, neuron(state), u),
     sample: (name, state, u) => sample(name, neuron(state), u),
     moments: (name, state) => moments(name, neuron(state)),
@@ -172,6 +184,8 @@
       <input type="number" id="pg-${key}-number" aria-label="${label}, as a number" ${range}>
       <input type="range" id="pg-${key}" ${range}></div>`;
   };
+  const select = ([id, label]) => `<div class="pg-control"><label for="pg-${id}">${label}</label>
+    <select id="pg-${id}">${Object.keys(ESTIMATORS).map(option).join("")}</select></div>`;
   const option = (name) => `<option value="${name}">${ESTIMATORS[name][0]}</option>`;
   const button = (name) => `<button type="button">${name}</button>`;
   const figure = (id, title) =>
@@ -182,33 +196,42 @@
 
   root.innerHTML = `
     <div class="pg-controls" role="group" aria-label="Settings">
-      <div class="pg-control"><label for="pg-e">Estimator</label>
-        <select id="pg-e">${Object.keys(ESTIMATORS).map(option).join("")}</select></div>
+      ${[["e", "Estimator"], ["e2", "Second estimator"]].map(select).join("")}
       ${CONTROLS.map(control).join("")}
-      <div class="pg-buttons"><button type="button" id="pg-draw">Draw anew</button>
+      <div class="pg-buttons"><button type="button" id="pg-draw">Draw again</button>
         <button type="button" id="pg-reset">Reset</button><span id="pg-seed"></span></div>
     </div>
     <div class="pg-presets" id="pg-presets" role="group" aria-label="Settings to try">
       <span>Try</span> ${Object.keys(PRESETS).map(button).join("")}</div>
     <p id="pg-verdict"></p>
     <p class="pg-hidden" role="status" id="pg-live"></p>
-    ${figure("strip", `<b>The samples.</b> <span id="pg-p"></span>`)}
-    <div class="pg-pair">${figure("histogram", "<b>The gradient estimates,</b> one for each sample")}
+    <div class="pg-play" role="group" aria-label="Descent"><button type="button" id="pg-play">Play</button>
+      <input type="range" id="pg-step" aria-label="Steps of the descent" min="0" max="${STEPS}" step="1">
+      <span id="pg-steps"></span></div>
+    <div class="pg-pair">${["e", "e2"].map((id) => figure("descent-" + id,
+      `<b id="pg-name-${id}"></b><br><span id="pg-outcome-${id}"></span>`)).join("")}</div>
+    <div class="pg-legend">${key("exact", "exact descent")}${key("run", `${RUNS} runs with estimates`)}</div>
+    ${figure("strip", `<b>The samples of the first estimator.</b> <span id="pg-p"></span>`)}
+    <div class="pg-pair">${figure("histogram", "<b>Its gradient estimates,</b> one per sample")}
       ${figure("curve", "<b>The same at every logit.</b> Drag to move a")}</div>
     <div class="pg-legend">${key("exact", "exact gradient")}${key("mean", "the estimator’s mean")}
       ${key("draws", "draws; mean ± one standard deviation")}
       ${key("sampled", "mean of these draws ± its standard error")}</div>
-    <table class="pg-table"><caption class="pg-hidden">The estimator in numbers</caption><thead><tr><td></td>
+    <table class="pg-table"><caption class="pg-hidden">The first estimator in numbers</caption>
+      <thead><tr><td></td>
       <th scope="col">Exact</th><th scope="col">In these <span id="pg-count"></span> draws</th></tr></thead>
       <tbody>${row("gradient", "Gradient of E[f]")}${row("mean", "Estimator’s mean")}
       ${row("bias", "Its bias")}${row("variance", "Its variance")}</tbody></table>`;
 
   let state = fromHash(location.hash);
   let timer, drawnWidth;
+  let paths = {}, shown = STEPS, frame = 0; // the descents, how many of their steps are shown, the animation
 
   /** Draw the state with some changes; soon after tell the address bar and screen readers. */
   function update(changes) {
     Object.assign(state, changes);
+    pause();
+    shown = STEPS;
     render();
     clearTimeout(timer); // browsers refuse many changes of the address in a short time
     timer = setTimeout(() => {
@@ -222,11 +245,11 @@
     const due = Math.abs(exact) > 1e-9, deviation = Math.sqrt(variance);
     const way = (slope) => (slope > 0 ? "lowers" : "raises");
     const ratio = due ? `, ${format(deviation / Math.abs(exact))} times the exact gradient` : "";
-    const spread = deviation < 1e-9 ? "Every draw gives the same value."
-      : `A single draw varies by ${format(deviation)} (standard deviation)${ratio}.`;
-    const why = t === 0.5 ? "Both outputs lose the same" : "The neuron is saturated: p is next to 0 or 1";
+    const spread = deviation < 1e-9 ? "Every sample gives the same estimate."
+      : `A single estimate varies by ${format(deviation)} (standard deviation)${ratio}.`;
+    const why = t === 0.5 ? "Both outputs cost the same" : "The neuron is saturated: p is almost 0 or 1";
     const aim = due ? `The exact gradient is ${format(exact)}: descent ${way(exact)} a, towards ${
-      exact > 0 ? 0 : 1}.` : `${why}, so that the exact gradient vanishes.`;
+      exact > 0 ? 0 : 1}.` : `${why}, so the exact gradient vanishes.`;
     const got = `The estimator’s mean is ${format(mean)}`;
     if (!due && Math.abs(mean) < 1e-9) return ["right", "No push, and none is due.", aim, spread];
     if (!due) return ["wrong", "A push where none is due.", aim, `${got}.`, spread];
@@ -243,9 +266,10 @@
     const gradients = noises.map((u) => gradient(state.e, c, u));
     const truth = moments(state.e, c), drawn = summary(gradients);
 
-    at("e").value = state.e;
+    for (const id in FIRST) at(id).value = state[id];
     for (const name of CONTROLS) at(name).value = at(name + "-number").value = state[name];
-    at("tau").disabled = at("tau-number").disabled = !["concrete", "st-gumbel"].includes(state.e);
+    const heated = [state.e, state.e2].some((name) => ["concrete", "st-gumbel"].includes(name));
+    at("tau").disabled = at("tau-number").disabled = !heated;
     at("seed").textContent = `Seed ${state.seed}`;
     const [kind, head, ...sentences] = verdict(truth, state.t);
     at("verdict").className = "pg-verdict pg-" + kind;
@@ -258,8 +282,15 @@
     at("mean-sampled").textContent = measured(drawn.mean, drawn.meanError);
     at("bias-sampled").textContent = measured(drawn.mean - truth.exact, drawn.meanError);
     at("variance-sampled").textContent = measured(drawn.variance, drawn.varianceError);
+    const long = noise(state.seed + 0x9e3779b9, STEPS * RUNS), exact = descent("exact", state, Array(STEPS));
+    for (const id in FIRST) {
+      const run = (_, k) => descent(state[id], state, long.slice(k * STEPS, (k + 1) * STEPS));
+      paths[id] = { exact, runs: Array.from({ length: RUNS }, run) };
+    }
     drawnWidth = root.clientWidth;
     if (!drawnWidth) return; // not laid out yet: the observer below comes back
+    for (const id in FIRST) drawDescent(id);
+    showSteps();
     drawStrip(samples, c, average);
     drawHistogram(gradients, truth, drawn, c);
     drawCurve(truth);
@@ -317,6 +348,61 @@
     return { x, y, grid: rows.join("") + columns.join("") };
   }
 
+  const TALL = 6; // the descents' axis ends at ± this, whatever the settings
+  const clipped = (a) => Math.max(-TALL, Math.min(TALL, a));
+
+  function drawDescent(id) {
+    const { exact, runs } = paths[id], place = "descent-" + id;
+    const { x, y, grid } = axes(place, [0, STEPS], [-TALL, TALL]);
+    const line = (kind, logits) => path(kind, "M" + logits.map((a, k) => `${x(k)} ${y(clipped(a))}`).join("L"),
+      `clip-path="url(#pg-clip-${id})"`);
+    const window = `<rect x="${LEFT - 2}" y="0" height="240" width="0"/>`; // grows with the step shown
+    draw(place, 240, "", `<clipPath id="pg-clip-${id}">${window}</clipPath>` + grid + runs.map((run) => line("run", run)).join("") + line("exact", exact)
+      + path("here", "") + text(LEFT + 6, TOP - 7, "start", "logit a, by step"));
+  }
+
+  /** Show the descents up to the step `shown`, in the figures and in words. */
+  function showSteps() {
+    const count = Math.floor(shown), fires = (a) => sigmoid(state.s * a);
+    at("step").value = count;
+    at("steps").textContent = `Step ${count} of ${STEPS}`;
+    for (const id in FIRST) {
+      const { exact, runs } = paths[id], svg = at("descent-" + id).firstChild;
+      const x = LEFT + (count / STEPS) * (at("descent-" + id).clientWidth - RIGHT - LEFT);
+      const mean = runs.reduce((sum, run) => sum + fires(run[count]), 0) / RUNS;
+      const [name] = ESTIMATORS[state[id]], exactly = fires(exact[count]).toFixed(2);
+      const words = `p after ${count} steps: ${mean.toFixed(2)} on average, exact ${exactly}`;
+      at("name-" + id).textContent = name;
+      at("outcome-" + id).textContent = words;
+      svg.setAttribute("aria-label", `Descent of the logit by ${name}, ${RUNS} runs. ${words}`);
+      svg.querySelector("rect").setAttribute("width", Math.max(0, x - LEFT + 2));
+      svg.querySelector(".pg-here").setAttribute("d", count < STEPS ? `M${x} ${TOP}V${BOTTOM}` : "");
+    }
+  }
+
+  const SPEED = 60; // steps per second
+
+  function pause() {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    at("play").textContent = "Play";
+  }
+
+  function play() {
+    if (frame) return pause();
+    let before = performance.now();
+    if (shown >= STEPS) shown = 0;
+    at("play").textContent = "Pause";
+    const advance = (now) => {
+      shown = Math.min(STEPS, shown + (Math.max(0, now - before) / 1000) * SPEED);
+      before = now;
+      showSteps();
+      if (shown >= STEPS) pause();
+      else frame = requestAnimationFrame(advance);
+    };
+    frame = requestAnimationFrame(advance);
+  }
+
   function drawHistogram(gradients, { exact, mean }, drawn, c) {
     const shown = [...gradients, exact, mean, 0], low = Math.min(...shown), high = Math.max(...shown);
     const pad = Math.max(0.1 * (high - low), 0.005), xs = [low - pad, high + pad], bins = 40;
@@ -365,7 +451,13 @@
 
   // ------------------------------------------------------------------ events
 
-  at("e").addEventListener("change", () => update({ e: at("e").value }));
+  for (const id in FIRST) at(id).addEventListener("change", () => update({ [id]: at(id).value }));
+  at("play").addEventListener("click", play);
+  at("step").addEventListener("input", () => {
+    pause();
+    shown = +at("step").value;
+    showSteps();
+  });
   for (const name of CONTROLS) {
     const number = at(name + "-number"); // read at its end: half a number typed is not the one meant
     number.addEventListener("change", () => update({ [name]: read(name, number.value, state[name]) }));

@@ -35,12 +35,12 @@ def test_what_the_page_shows_first(visit):
     found = page.evaluate("bsnPlayground.moments('sigmoid-adjusted', bsnPlayground.fromHash(''))")
     assert page.inner_text("#pg-mean") == f"{found['mean']:.3g}".replace("-", "−")
     labels = page.locator("#playground svg[role=img]").evaluate_all("all => all.map(x => x.ariaLabel)")
-    assert len(labels) == 3 and all(re.search(r"\d", label) for label in labels)
-    assert page.inner_text("#pg-gradient") in labels[1] and page.inner_text("#pg-mean") in labels[1]
+    assert len(labels) == 5 and all(re.search(r"\d", label) for label in labels)
+    assert page.inner_text("#pg-gradient") in labels[3] and page.inner_text("#pg-mean") in labels[3]
     assert page.locator("#pg-strip tspan").count() == 200
 
 
-@pytest.mark.parametrize("control", ["a", "s", "t", "n", "tau"])
+@pytest.mark.parametrize("control", ["a", "s", "t", "n", "tau"])  # the learning rate acts on the descents
 @pytest.mark.parametrize("kind", ["", "-number"])
 def test_a_control_changes_the_numbers(visit, control, kind):
     page = visit("#e=concrete")
@@ -63,7 +63,63 @@ def test_a_number_typed(visit):
         assert page.input_value("#pg-n-number") == taken == page.inner_text("#pg-count")
 
 
-def test_estimator_draw_anew_and_reset(visit):
+def outcomes(page):
+    return [page.inner_text(f"#pg-outcome-{name}") for name in ("e", "e2")]
+
+
+def frame(page):
+    """The numbers on the axes of a descent."""
+    return page.locator("#pg-descent-e svg text").all_inner_texts()
+
+
+def test_the_descents(visit):
+    page = visit()
+    assert [page.inner_text(f"#pg-name-{name}") for name in ("e", "e2")] == [
+        "Straight-through, sigmoid-adjusted", "REINFORCE",
+    ]  # fmt: skip
+    first, axes = outcomes(page), frame(page)
+    exact = page.evaluate("bsnPlayground.descent('exact', bsnPlayground.fromHash(''), Array(300))")
+    assert all(words.endswith(f"exact {1 / (1 + np.exp(-exact[-1])):.2f}") for words in first)
+    page.select_option("#pg-e2", "variance-adjusted")
+    second = outcomes(page)
+    assert second[0] == first[0] and second[1] != first[1]
+    page.wait_for_url("**e2=variance-adjusted*")
+    page.fill("#pg-r-number", "5")
+    page.keyboard.press("Enter")
+    page.locator("#pg-r-number").blur()
+    assert outcomes(page)[0] != first[0] and frame(page) == axes  # the axes are fixed
+    page.wait_for_url("**r=5*")
+    page.click("#pg-draw")
+    drawn = outcomes(page)
+    page.wait_for_url("**seed=2")
+    page.reload()
+    assert outcomes(page) == drawn
+
+
+def test_play_and_pause(visit):
+    page = visit()
+    step = lambda: int(page.input_value("#pg-step"))  # noqa: E731
+    assert step() == 300 and page.inner_text("#pg-play") == "Play"
+    page.click("#pg-play")
+    assert page.inner_text("#pg-play") == "Pause"
+    page.wait_for_function("+document.getElementById('pg-step').value > 5")
+    page.click("#pg-play")
+    there = step()
+    assert 5 < there < 300 and page.inner_text("#pg-play") == "Play"
+    assert f"Step {there} of 300" == page.inner_text("#pg-steps")
+    page.wait_for_timeout(100)
+    assert step() == there
+    page.focus("#pg-step")
+    page.keyboard.press("ArrowLeft")
+    assert step() == there - 1 and f"p after {there - 1} steps" in outcomes(page)[0]
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    page.click("#pg-play")
+    page.wait_for_function("document.getElementById('pg-play').textContent == 'Play'")  # it ends by itself
+    assert step() == 300
+
+
+def test_estimator_draw_again_and_reset(visit):
     page = visit()
     first = numbers(page)
     assert page.is_disabled("#pg-tau")
@@ -106,8 +162,9 @@ def test_verdicts(visit, hash, head):
 
 
 def test_the_hash_restores_the_state(visit):
-    page = visit("#a=0.5&s=2&t=0.3&e=disarm&n=120&seed=5")
-    assert [page.input_value(f"#pg-{key}") for key in "astne"] == ["0.5", "2", "0.3", "120", "disarm"]
+    page = visit("#a=0.5&s=2&t=0.3&e=disarm&e2=arm&r=2&n=120&seed=5")
+    values = ["0.5", "2", "0.3", "120", "disarm", "arm", "2"]
+    assert [page.input_value(f"#pg-{key}") for key in (*"astne", "e2", "r")] == values
     there = numbers(page)
     page.evaluate("location.hash = '#more'")  # a heading is no state
     assert numbers(page) == there
@@ -122,6 +179,7 @@ def test_the_hash_restores_the_state(visit):
 
 def test_dragging_moves_the_logit(visit):
     page = visit("#a=-1")
+    page.locator("#pg-curve").scroll_into_view_if_needed()
     box = page.locator("#pg-curve").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 100)
     assert page.input_value("#pg-a") == "-1"
@@ -136,13 +194,14 @@ def test_dragging_moves_the_logit(visit):
 def test_keyboard_reaches_and_works_every_control(visit):
     page = visit("#e=concrete")
     reached = []
-    for _ in range(18):
+    for _ in range(21):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    inputs = [f"pg-{key}{kind}" for key in ("tau", "a", "s", "t", "n") for kind in ("-number", "")]
-    assert reached[:13] == ["pg-e", *inputs, "pg-draw", "pg-reset"]
-    assert reached[13:18] == page.locator("#pg-presets button").all_inner_texts()
+    inputs = [f"pg-{key}{kind}" for key in ("tau", *"astnr") for kind in ("-number", "")]
+    assert reached[:16] == ["pg-e", "pg-e2", *inputs, "pg-draw", "pg-reset"]
+    assert reached[16:19] == page.locator("#pg-presets button").all_inner_texts()
+    assert reached[19:] == ["pg-play", "pg-step"]
     page.focus("#pg-draw")
     page.keyboard.press("Enter")
     page.keyboard.press("Space")
@@ -188,7 +247,8 @@ def test_the_dark_theme_has_its_own_colours_and_both_stand_out(visit):
         page = visit(theme=theme)
         style = "(x, name) => getComputedStyle(x)[name]"
         ground = page.locator("html").evaluate(style, "backgroundColor")
-        parts = [(".pg-bar", "fill"), ("path.pg-mean", "stroke"), ("path.pg-exact", "stroke")]
+        parts = [(".pg-bar", "fill")]
+        parts += [(f"path.pg-{kind}", "stroke") for kind in ("mean", "exact", "run")]
         seen[theme] = [page.locator(part).first.evaluate(style, name) for part, name in parts]
         assert all(contrast(colour, ground) > 3 for colour in seen[theme])
     assert all(one != other for one, other in zip(seen["light"], seen["dark"]))
@@ -196,7 +256,13 @@ def test_the_dark_theme_has_its_own_colours_and_both_stand_out(visit):
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_no_horizontal_scroll(visit, width):
-    for hash in ("", "#e=concrete&n=2000", "#a=-6&s=8&e=arm", "#e=st-gumbel&tau=0.1&s=8&a=0"):
+    hashes = (
+        "",
+        "#e=concrete&n=2000",
+        "#a=-6&s=8&e=arm&r=10",
+        "#e=st-gumbel&e2=pass-through&tau=0.1&s=8&a=0",
+    )
+    for hash in hashes:
         page = visit(hash, width=width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         outside = """all => all.map(x => x.getBoundingClientRect())
@@ -224,6 +290,6 @@ def test_the_built_page(smoke, visit):
     loading = [path.name for path in site.glob("*.html") if "playground.js" in path.read_text()]
     assert loading == ["playground.html"]
     page = visit("#a=1&e=concrete", url=url)
-    assert page.input_value("#pg-e") == "concrete" and page.locator("#playground svg").count() == 3
+    assert page.input_value("#pg-e") == "concrete" and page.locator("#playground svg").count() == 5
     text = json.dumps(page.inner_text("article"))
     assert "[?]" not in text and "Williams" in text

@@ -13,21 +13,18 @@ from bsn.backend import tf
 from bsn.estimators import ESTIMATORS, sample
 
 
-def package(name, mirrored=False):
-    """The package's estimator of the loss's gradient, on arrays of one shape.
-
-    The page draws relaxed samples from a + logit u, the package from a - logit u: `mirrored` noise.
-    """
+def package(name):
+    """The package's estimator of the loss's gradient, on arrays of one shape."""
     sampler = ESTIMATORS[name].kind == "sampler"
 
     def gradient(a, s, t, tau, u):
         column = lambda values: tf.constant(np.asarray(values)[..., None])  # noqa: E731  one unit
         options = {"slope": column(s)} if sampler else {}
-        if mirrored:
+        if name in RELAXED:
             options["temperature"] = column(tau)
         if name == "variance-adjusted":
             return s * best_baseline(s * a, t, u)
-        logits, noise = column(a if sampler else s * a), column(1 - u if mirrored else u)
+        logits, noise = column(a if sampler else s * a), column(u)
         estimate, _ = estimators.gradient(name, lambda b: (b[..., 0] - t) ** 2, logits, noise, **options)
         return estimate.numpy()[..., 0] * (1 if sampler else s)
 
@@ -49,9 +46,10 @@ def best_baseline(a, t, u):
     return estimators.gradient("variance-adjusted", loss, logits, noise, state)[0].numpy()[..., 0, 0]
 
 
+RELAXED = {"st-gumbel", "concrete"}
 # name -> gradient(a, s, t, tau, u) on arrays of one shape, from the package
 REFERENCES = {
-    name: package(name, mirrored=name in ("st-gumbel", "concrete"))
+    name: package(name)
     for name in (
         "pass-through", "sigmoid-adjusted", "fires-only", "reinforce", "variance-adjusted", "reinmax",
         "st-gumbel", "concrete", "arm", "disarm",
@@ -100,11 +98,51 @@ def test_gradient(script, name):
     np.testing.assert_allclose(found, expected, atol=1e-6, rtol=1e-6)
 
 
-def test_sample_is_the_packages(script):
-    body = "return argument.states.map(x => argument.noises.map(u => P.sample('reinforce', x, u)))"
-    found = script(body, {"states": rows(STATES), "noises": NOISES.tolist()})
-    expected = sample(tf.constant(STATES.a[:, None]), tf.constant(NOISES), STATES.s[:, None])
-    np.testing.assert_array_equal(found, expected.numpy())
+@pytest.mark.parametrize("name", ["reinforce", "st-gumbel", "concrete"])
+def test_sample_is_the_packages(script, name):
+    body = "return argument.states.map(x => argument.noises.map(u => P.sample(argument.name, x, u)))"
+    found = np.array(script(body, {"name": name, "states": rows(STATES), "noises": NOISES.tolist()}))
+    b = sample(tf.constant(STATES.a[:, None]), tf.constant(NOISES), STATES.s[:, None]).numpy()
+    np.testing.assert_array_equal(found > 0.5, b == 1)  # the relaxed sample rounds to b
+    if name == "concrete":
+        logits = tf.constant(STATES.s[:, None] * STATES.a[:, None] + 0 * NOISES)
+        noise = tf.constant(NOISES + 0 * STATES.a[:, None])
+        y = estimators.concrete(logits, noise, temperature=STATES.tau[:, None])
+        np.testing.assert_allclose(found, y, rtol=1e-9)
+
+
+def numpy_gradient(name, a, s, t, tau, u):
+    """The formulas of the page's table, in NumPy."""
+    p, f = expit(s * a), lambda b: (b - t) ** 2
+    b1, b2 = float(u < p), float(1 - u < p)
+    y = expit((s * a - np.log(u / (1 - u))) / tau)
+    c = (1 - p) * f(1) + p * f(0)
+    return {
+        "exact": s * p * (1 - p) * (1 - 2 * t),
+        "pass-through": 2 * (b1 - t),
+        "sigmoid-adjusted": 2 * (b1 - t) * s * p * (1 - p),
+        "fires-only": 2 * (b1 - t) * b1,
+        "reinforce": f(b1) * s * (b1 - p),
+        "variance-adjusted": (f(b1) - c) * s * (b1 - p),
+        "reinmax": (b1 - t) * s * abs(b1 - p),
+        "st-gumbel": 2 * (b1 - t) * y * (1 - y) * s / tau,
+        "concrete": 2 * (y - t) * y * (1 - y) * s / tau,
+        "arm": (f(b2) - f(b1)) * s * (u - 0.5),
+        "disarm": 0.5 * (f(b1) - f(b2)) * (b1 - b2) * s * expit(abs(s * a)),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["exact", *REFERENCES])
+def test_descent(script, name):
+    for a, s, t, tau, rate in [(-1, 1, 0.45, 0.5, 1.0), (2, 2.5, 0.3, 1.5, 0.4)]:
+        state = {"a": a, "s": s, "t": t, "tau": tau, "r": rate}
+        noises = np.random.default_rng(2).random(60)
+        body = "return P.descent(argument.name, argument.state, argument.noises)"
+        found = script(body, {"name": name, "state": state, "noises": noises.tolist()})
+        logits = [a]
+        for u in noises:
+            logits.append(logits[-1] - rate * numpy_gradient(name, logits[-1], s, t, tau, u))
+        np.testing.assert_allclose(found, logits, atol=1e-8)
 
 
 def expectation(name, states, power=1):
@@ -118,10 +156,10 @@ def expectation(name, states, power=1):
     jump = np.abs(states.s * states.a)
     for low, high in ((-40 - 0 * jump, -jump), (-jump, jump), (jump, 40 + 0 * jump)):
         half = (high - low)[:, None] / 2
-        z = (high + low)[:, None] / 2 + half * place  # the noise is u = sigmoid(z)
-        wide = {key: np.broadcast_to(part[:, None], z.shape) for key, part in vars(states).items()}
-        values = REFERENCES[name](**wide, u=expit(np.minimum(z, 36))) ** power  # never 1
-        total = total + (weight * half * values * expit(z) * expit(-z)).sum(1)
+        x = (high + low)[:, None] / 2 + half * place  # the noise is u = sigmoid(x)
+        wide = {key: np.broadcast_to(part[:, None], x.shape) for key, part in vars(states).items()}
+        values = REFERENCES[name](**wide, u=expit(np.minimum(x, 36))) ** power  # never 1
+        total = total + (weight * half * values * expit(x) * expit(-x)).sum(1)
     return total
 
 
@@ -173,7 +211,10 @@ def test_noise_and_summary(script):
 def test_a_wrong_hash(script):
     start = script("return P.fromHash('')")
     assert start["t"] == 0.45
-    for wrong in ("#a=x&e=toString&n=", "#e=__proto__&s=NaN", "#nothing"):
+    assert (start["e"], start["e2"], start["r"]) == ("sigmoid-adjusted", "reinforce", 1)
+    for wrong in ("#a=x&e=toString&n=", "#e=__proto__&s=NaN&e2=no&r=", "#nothing"):
         assert script("return P.fromHash(argument)", wrong) == start
-    clipped = {"a": 6, "n": 10, "s": 0.5}
-    assert script("return P.fromHash('#a=99&n=3.2&s=-1')") | {"e": 0} == start | {**clipped, "e": 0}
+    clipped = {"a": 6, "n": 10, "s": 0.5, "r": 10}
+    assert script("return P.fromHash('#a=99&n=3.2&s=-1&r=1e9')") == start | clipped
+    given = start | {"e2": "arm", "r": 2.5}
+    assert script("return P.fromHash(P.toHash(argument))", given) == given
