@@ -186,15 +186,26 @@ def readings(claims: pd.DataFrame) -> pd.DataFrame:
     """Return a table of `claims` for a page, its numbers as texts."""
     rows = []
     for claim in claims.to_dict("records"):
-        form, of = ("{:.0%}", " of runs") if claim["share"] else ("{:+.4f}", "")
-        if claim["share"] and claim["kind"] not in ("fails", "begins"):
-            of = " of pairs"
-        # of what rounds to zero, no minus sign
-        effect, low, high = (form.format(round(claim[name], 4) + 0.0) for name in ("effect", "low", "high"))
+        ends = [_number(claim[name], claim["share"]) for name in ("low", "high")]
+        row = {"claim": claim["claim"], "reading": claim["text"]}
+        if claim["share"]:
+            times, count = round(claim["effect"] * claim["count"]), claim["count"]
+            of = "runs" if claim["kind"] in ("fails", "begins") else "pairs"
+            share = "none of" if times == 0 else "all" if times == count else f"{times} of"
+            row |= {"effect": f"{share} {count} {of}"}
+        else:
+            row |= {"effect": _number(claim["effect"])}
         verdict = claim["verdict"] + (claim["remark"] and f": {claim['remark']}")
-        row = {"claim": claim["claim"], "reading": claim["text"], "effect": effect + of}
-        rows.append(row | {"interval": f"{low} to {high}", "n": claim["count"], "verdict": verdict})
+        rows.append(row | {"interval": " to ".join(ends), "n": claim["count"], "verdict": verdict})
     return pd.DataFrame(rows)
+
+
+def _number(value: float, share: bool = False) -> str:
+    """Return a difference with its sign, none if it rounds to zero, or a share in per cent."""
+    if share:
+        return f"{100 * value:.0f} %"
+    rounded = round(value, 4)
+    return f"{rounded:+.4f}".replace("-", "−") if rounded else "0"
 
 
 def agreement(runs: pd.DataFrame, rule: Mapping[str, Any], times: int = 100) -> float:
