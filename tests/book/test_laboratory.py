@@ -175,14 +175,29 @@ def test_bias_and_error():
     rows = [("sigmoid-adjusted", 0.5, 0, 2, 1), ("disarm", 0.3, 0.3, 3, 2), ("gumbel-rao", 0.5, 0.3, 0, 1)]
     frame = pd.DataFrame(rows, columns=["estimator", "bias", "bias_error", "deviation", "evaluations"])
     np.testing.assert_allclose(findings.bias(frame), [0.5, 0, 0.4])  # none of the unbiased's is real
-    np.testing.assert_allclose(findings.error(frame), [0.25 + 4, 18, 0.16])
+    np.testing.assert_allclose(findings.error(frame), np.sqrt([0.25 + 4, 18, 0.16]))
+    np.testing.assert_allclose(findings.error(frame, 10), np.sqrt([0.25 + 0.4, 1.8, 0.16]))
 
 
 def test_ranking(measured):
     table = findings.ranking(measured["quadratics"], "problem")
-    assert table.index[0] == "exact" and table.error.is_monotonic_increasing
+    assert (
+        set(table.index) == ESTIMATORS.keys() - {"sigmoid", "exact"} and table.error.is_monotonic_increasing
+    )
     assert ((table.low <= table.error) & (table.error <= table.high)).all()
     assert "nan" not in findings.show_ranking(table).to_html()
+
+
+def test_figures(measured):
+    net = measured["net"]
+    for figure in (
+        findings.profile(net, "step"), findings.budgets(net, ["sigmoid-adjusted", "local-expectation"])
+    ):  # fmt: skip
+        assert figure.svg.startswith("<svg") and np.isfinite(figure.data.select_dtypes("number")).all(
+            axis=None
+        )
+    errors = figure.data[figure.data.estimator == "Local expectation"]
+    assert errors.evaluations.min() >= 5 and errors.error.is_monotonic_decreasing  # it takes 4 + 1
 
 
 @pytest.mark.parametrize(
