@@ -307,6 +307,55 @@ def test_ranking_has_the_best_first_and_bounds_over_the_last_steps():
     assert findings.training_bound(nets).iloc[-1] == pytest.approx(tail)
 
 
+def test_fit_trains_the_net_that_is_measured():
+    binary = runs.binarised(data.load("digits"))
+    run = runs.Run("linear", "disarm", 1, 100)
+    net, curve = runs.fit(run, binary["train"])
+    row = runs.measure(run, binary["train"], binary["test"])
+    assert curve == row["curve"] and len(curve) == 1
+    assert row["test_bound"] == model.bound(net, binary["test"], runs.SAMPLES, runs.TEST_SEED).mean()
+    x, b = tf.constant(binary["test"][:3], tf.float32), tf.ones([3, model.LATENTS])
+    pixels = model.decode(net, b)
+    likelihood = tf.reduce_sum(tf.math.log(x * pixels + (1 - x) * (1 - pixels)), -1)
+    rest = model.log_probability(model.encode(net, x), b) - model.log_probability(net.prior, b)
+    loss = model.negative_elbo(net, x, model.encode(net, x), b)
+    np.testing.assert_allclose(loss, rest - likelihood, rtol=1e-4)
+
+
+def test_curves_are_averaged_over_stretches():
+    nets = nets_with({"arm": 3.0, "disarm": 0.0})
+    whole, few = findings.learning_curves(nets), findings.learning_curves(nets, 4)
+    assert list(whole.step.unique()) == list(range(100, 2001, 100))
+    assert list(few.step.unique()) == [500, 1000, 1500, 2000]
+    first = whole[(whole.estimator == "arm") & (whole.seed == 2)].bound
+    assert few[(few.estimator == "arm") & (few.seed == 2)].bound.iloc[1] == pytest.approx(first[5:10].mean())
+
+
+def test_the_books_record_shows_what_the_page_says_of_it():
+    nets = runs.read(VAE)
+    linear, nonlinear = (findings.ranking(nets[nets.architecture == name]) for name in ARCHITECTURES)
+    assert linear.index[0] == "reinmax" and linear.index[-1] == "moving-average"
+    unbiased = [name for name in linear.index if name in UNBIASED]
+    assert set(unbiased[:2]) == set(SMOOTH) and unbiased[2:5] == ["disarm", "arm", "leave-one-out"]
+    assert linear.test.idxmax() == "concrete" and list(nonlinear.index[:2]) == ["relax", "disarm"]
+    verdicts = (
+        findings.orderings(nets)
+        .set_index(["first", "second", "architecture", "measure"])
+        .verdict.sort_index()
+    )
+    for other in ("arm", "leave-one-out"):
+        assert (verdicts["disarm", other, "linear"] == statistics.HOLDS).all()
+        assert nonlinear.train["disarm"] > nonlinear.train[other]
+        assert nonlinear.test["disarm"] > nonlinear.test[other]
+    assert verdicts["rebar", "muprop", "linear", "train"] == statistics.HOLDS
+    assert verdicts["muprop", "nvil", "linear", "train"] == statistics.NOT_REPRODUCED
+    assert (verdicts == statistics.NOT_REPRODUCED).sum() == 1
+    curves = findings.learning_curves(nets[nets.architecture == "linear"], findings.POINTS)
+    means = curves.groupby(["step", "estimator"]).bound.mean().unstack()
+    leads = means.sub(means["leave-one-out"], axis=0)[["reinmax", "concrete", "sigmoid-adjusted"]]
+    assert (leads.max() > 1.5 * leads.iloc[-1]).all() and (leads.idxmax() < 10_000).all()
+
+
 def test_the_books_record_is_balanced_and_its_settings_are_the_makers():
     nets = runs.read(VAE)
     recorded = [runs.Run(*row) for row in nets[list(runs.Run._fields)].itertuples(index=False)]

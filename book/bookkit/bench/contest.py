@@ -115,12 +115,26 @@ def chart(report: Report) -> Any:
 
     ranked = pd.DataFrame(report["contestants"]).sort_values("rate")
     ours = ranked.name.str.startswith(("TensorFlow", "compiled"))
-    spread = ranked.rate - ranked.rates.map(min), ranked.rates.map(max) - ranked.rate
-    figure, axes = style.subplots(height=0.4 * len(ranked) + 1)
+    fastest = ranked.rates.map(max)
+    spread = ranked.rate - ranked.rates.map(min), fastest - ranked.rate
+    figure, axes = style.subplots(height=0.33 * len(ranked) + 0.7)
     colours = ours.map({True: style.SERIES[0], False: style.SERIES[1]})
-    axes.barh(range(len(ranked)), ranked.rate, 0.7, color=colours, xerr=spread, ecolor=style.INK)
-    style.name_rows(axes, list(ranked.name.str.replace(": ", ":\n")))
-    axes.set(xlabel="Net-steps per second (line: slowest to fastest)")
+    axes.barh(range(len(ranked)), ranked.rate, 0.62, color=colours, xerr=spread, ecolor=style.INK)
+    for row, (rate, end) in enumerate(zip(ranked.rate, fastest)):
+        text: dict[str, Any] = dict(xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5)
+        axes.annotate(f"{rate:,.0f}", (end, row), **text)
+    style.name_rows(axes, list(ranked.name.str.replace("jit(vmap(scan))", "jit").map(_label)))
+    axes.set(xlabel="Net-steps per second", xlim=(0, 1.14 * fastest.max()))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="y", visible=False)
-    text = f"Bars of net-steps per second; the fastest of {len(ranked)} is {ranked.name.iloc[-1]}."
-    return style.Figure(figure, text, ranked[::-1][["name", "rate", "accuracy"]])
+    description = f"Bars of net-steps per second; the fastest of {len(ranked)} is {ranked.name.iloc[-1]}."
+    return style.Figure(figure, description, ranked[::-1][["name", "rate", "accuracy"]])
+
+
+def _label(name: str) -> str:
+    """Return a contestant's name as short as an axis needs it."""
+    names = {LOOP: "Session loop, 1 net", CHAPTER: "TensorFlow, 6 nets", COMPILED_CHAPTER: "Compiled, 6 nets"}
+    for engine in ("TensorFlow", "compiled"):
+        names[f"{engine}: one net"] = f"{engine[0].upper()}{engine[1:]}, 1 net"
+        names[f"{engine}: 32 rates"] = f"{engine[0].upper()}{engine[1:]}, 32 nets"
+    return names.get(name, name.replace("JAX jit, ", "JAX, "))

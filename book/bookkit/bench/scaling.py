@@ -76,17 +76,30 @@ def table(report: Report) -> str:
 
 
 def chart(report: Report) -> Any:
-    """Draw the efficiency of workers of one thread, and of threads of one process, by their number."""
-    import seaborn as sns
+    """Draw the speed-up by the number of workers of one thread, and of threads of one process.
 
+    A dotted line shows the ideal: as many times as fast as there are of them, up to the number of cores.
+    """
     from bookkit.figures import style  # late: its first import on a machine prints a line
 
-    figure, axes = style.subplots(height=2.8)
+    figure, axes = style.subplots(height=2.9)
     frame = _medians(report)
-    sns.lineplot(frame, x="count", y="efficiency", hue="on", marker="o", ax=axes)
-    axes.axvline(report["machine"]["cores"], color=style.INK, linestyle="--", linewidth=1.2)
-    axes.set(xlabel="Threads or workers (dashed: the machine's cores)", ylabel="Efficiency", ylim=(0, 1.1))
-    axes.set_xticks(sorted(frame["count"].unique()))
-    axes.legend(title=None)
-    text = "Lines of the efficiency of threads and of workers by their number."
-    return style.Figure(figure, text, frame)
+    frame["speed-up"] = frame.efficiency * frame["count"]
+    most, cores = int(frame["count"].max()), report["machine"]["cores"]
+    counts = range(1, most + 1)
+    ideal = [min(count, cores) for count in counts]
+    axes.plot(counts, ideal, ":", color=style.INK, linewidth=1.4)
+    text: dict[str, Any] = dict(textcoords="offset points", fontsize=9.5)
+    axes.annotate(f"ideal on {cores} cores", (most, ideal[-1]), xytext=(0, 6), ha="right", **text)
+    places = {"threads": dict(xytext=(2, -18), ha="left"), "workers": dict(xytext=(0, -16), ha="right")}
+    for (name, place), colour, line in zip(places.items(), style.SERIES, ("o-", "s--")):
+        part = frame[frame.on == name]
+        axes.plot(part["count"], part["speed-up"], line, color=colour, linewidth=1.8)
+        axes.annotate(
+            name, (part["count"].iloc[-1], part["speed-up"].iloc[-1]), color=colour, **text, **place
+        )
+    axes.set(xlabel="Threads or workers", ylabel="Speed-up", xlim=(0.9, most + 0.15))
+    axes.set_ylim(0, 1.2 * max(frame["speed-up"].max(), *ideal))
+    axes.set_xticks(list(counts))
+    description = "Lines of the speed-up by threads and by workers, by their number, beside the ideal."
+    return style.Figure(figure, description, frame)

@@ -13,7 +13,7 @@ from scipy.special import expit
 from bookkit import paths, record
 from bookkit.data import Data
 from bookkit.figures import style
-from bookkit.figures.style import MUTED, SERIES, Figure, Style, styled
+from bookkit.figures.style import SERIES, Figure, Style, styled
 from bookkit.progress import training_progress
 from bookkit.settings import Settings
 from bsn import curves
@@ -24,15 +24,13 @@ from bsn.spec import Spec
 ROUNDING = 1e-7  # of each weight, up or down: float32 has 24 bits
 DOUBLES = 4  # beside the net itself: machines that round otherwise
 CLOSELY, BETWEEN = 200, 25  # steps each of which is looked at, and then from one look to the next
-GROWS, FITTED = (
-    10.0,
-    20,
-)  # factor in a hundred steps from which a distance grows; least number of steps for a fit
+GROWS = 10.0  # factor in a hundred steps from which a distance grows
+FITTED = 20  # least number of steps for a fit
 RATES = {True: 0.3, False: 0.05}  # the experiments': where the loss's derivative is taken, and where not
 FOLLOWED = [  # those that sample, and do not evaluate once per unit
     name for name, entry in ESTIMATORS.items() if entry.noise != 0 and "H" not in str(entry.evaluations)
 ]
-NAMED = ["sigmoid-adjusted", "reinmax", "reinforce", "disarm"]  # in the figure
+NAMED = ["pass-through", "reinmax", "sigmoid-adjusted", "reinforce"]  # in the figure
 DEPTHS, WIDTH, STEPS = (1, 4), 100, 5005  # of the book's record: five epochs
 
 SCHEMA = pa.schema(
@@ -159,36 +157,65 @@ def summary(paths: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(table: pd.DataFrame) -> Styler:
-    """Format `summary` for a page."""
-    names = {"depth": "layers", "learning_rate": "rate", "growth": "growth in 100 steps"}
-    names |= {
-        "first": "first sample turns over",
+    """Format `summary` for a page: one row per net, with its doubles."""
+    names = {
+        "estimator": "estimator",
+        "depth": "layers",
+        "first": "first step that differs",
         "last": "difference at the end",
         "apart": "accuracies apart",
     }
-    formats = {"rate": "{:g}", "growth in 100 steps": "{:.3g}", "first sample turns over": "{:.0f}"}
-    formats |= {"difference at the end": "{:.0e}", "accuracies apart": "{:.4f}"}
-    return styled(table.rename(columns=names), formats)
+    page = table[list(names)].assign(estimator=table.estimator.map(_title)).rename(columns=names)
+    formats = ["{:.0f}", "{:.0e}", "{:.4f}"]
+    return styled(page, dict(zip(list(names.values())[2:], formats)))
+
+
+def show_depths(table: pd.DataFrame) -> Styler:
+    """Format `summary` of two depths for a page: one row per estimator."""
+    parts = []
+    for depth, part in table.groupby("depth"):
+        layers = _layers(depth)
+        names = {"first": f"first step, {layers}", "apart": f"accuracies apart, {layers}"}
+        parts.append(part.set_index("estimator")[list(names)].rename(columns=names))
+    page = pd.concat(parts, axis=1).reset_index()
+    page = page.assign(estimator=page.estimator.map(_title))
+    page = page[["estimator", *sorted(page.columns[1:], key=lambda name: not name.startswith("first"))]]
+    return styled(page, {name: "{:.0f}" if "first" in name else "{:.4f}" for name in page.columns[1:]})
+
+
+def _layers(depth: Any) -> str:
+    return f"{depth} layers" if depth > 1 else "1 layer"
+
+
+def _title(name: str) -> str:
+    return ESTIMATORS[name].title
 
 
 def figure(paths: pd.DataFrame) -> Figure:
-    """Draw the distance by step: a panel per depth, a line per estimator, those of `NAMED` in colour."""
-    drawn, axes = style.panels([f"{n} layer{'s' * bool(n > 1)}" for n in paths.depth.unique()], 1, 2.4, 0.9)
-    for depth, axis in zip(paths.depth.unique(), axes):
-        chosen = paths[paths.depth == depth].set_index("estimator")
-        others: Style = dict(color=MUTED, linewidth=0.8, alpha=0.7)
-        colours: dict[str, Style] = {
-            name: dict(color=SERIES[i], linewidth=2, zorder=3) for i, name in enumerate(NAMED)
-        }
-        for name, path in chosen.sort_index(key=lambda names: ~names.isin(NAMED)).iterrows():
-            line: Style = colours.get(str(name), others) | {"label": name if name in NAMED else "the others"}
-            axis.plot(np.add(path.step, 1), path.distance, **line)
-        axis.set(xscale="log", yscale="log", ylim=(1e-8, 100), ylabel="Greatest difference")
-    axes[-1].set(xlabel="Training step")
-    drawn.suptitle("Weights of nets that begin one rounding apart")
-    handles, labels = axes[0].get_legend_handles_labels()
-    named = dict(zip(labels, handles))
-    drawn.legend(named.values(), named, loc=style.BELOW, ncols=3)
+    """Draw the distance by step: one panel for each of `NAMED`, one line per depth.
+
+    A dot marks the step at which the first sample differs.
+    """
+    drawn, axes = style.panels([_title(name) for name in NAMED], 2, 1.75, 0.4)
+    depths = list(paths.depth.unique())
+    chosen = paths[paths.estimator.isin(NAMED)]
+    first = summary(chosen).set_index(["estimator", "depth"])["first"]
+    for axis, name in zip(axes, NAMED):
+        for depth, colour, line in zip(depths, SERIES, style.LINES):
+            path = chosen[(chosen.estimator == name) & (chosen.depth == depth)].iloc[0]
+            step, distance = np.add(path.step, 1), np.array(path.distance)
+            axis.plot(step, distance, line, color=colour, linewidth=1.8)
+            if np.isfinite(at := first[name, depth]):
+                axis.plot(at + 1, distance[list(path.step).index(at)], "o", color=colour, markersize=6)
+        axis.set(xscale="log", yscale="log", ylim=(1e-8, 100))
+        axis.set_yticks([1e-8, 1e-4, 1], ["1e-8", "1e-4", "1"])
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+    for place, (depth, colour, line) in enumerate(zip(depths, SERIES, style.LINES)):
+        word = f"{_layers(depth)}, {'dashed' if line == '--' else 'solid'}"
+        where: Style = dict(xy=(0, 1), xycoords="axes fraction", xytext=(6, -8 - 15 * place))
+        axes[1].annotate(word, **where, textcoords="offset points", color=colour, va="top", fontsize=9.5)
+    drawn.supxlabel("Training step", fontsize=10)
+    drawn.supylabel("Largest difference of a weight", fontsize=10)
     text = "How far nets are apart that begin one rounding apart, by training step, estimator and depth."
     columns = ["step", "distance", "differing"]
-    return Figure(drawn, text, paths[["estimator", "depth", *columns]].explode(columns))
+    return Figure(drawn, text, chosen[["estimator", "depth", *columns]].explode(columns))

@@ -3,16 +3,30 @@
 Nets are one row each, as from `bookkit.studies.vae.runs.read`.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from bookkit import statistics
-from bookkit.figures.style import LINES, SERIES, Figure, intervals, panels, shared_legend, styled
+from bookkit.figures.style import (
+    INK,
+    LINES,
+    MUTED,
+    SERIES,
+    Figure,
+    Style,
+    intervals,
+    name_rows,
+    panels,
+    styled,
+    subplots,
+)
 from bookkit.paths import TABLES
 from bsn.estimators import ESTIMATORS
 
-POINTS = 10  # of a curve that is drawn
+POINTS = 20  # of a curve that is drawn over the whole training
 TAIL = 1000  # steps over which a training bound is the mean
 
 
@@ -50,40 +64,151 @@ def ranking(nets: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def show_ranking(table: pd.DataFrame) -> Styler:
-    """Format a `ranking` for a page."""
-    columns = ["training bound", "100-sample test bound", "behind the first"]
-    page = table[["train", "test", "behind"]].set_axis(columns, axis=1)
-    page.iloc[0, 2] = np.nan
-    page["interval"] = intervals(table.low, table.high, "+.2f")
-    page["bias"] = [ESTIMATORS[name].bias.split(",")[0] for name in table.index]
-    return styled(page.reset_index(), dict.fromkeys(columns, "{:.2f}"))
+def show_ranking(ranked: Mapping[str, pd.DataFrame]) -> Styler:
+    """Format the `ranking` of each architecture for a page, one below the other."""
+    parts = []
+    for architecture, table in ranked.items():
+        part = table.rename_axis("estimator").reset_index()
+        part.loc[0, "behind"] = np.nan
+        part["interval"] = intervals(table.low, table.high, ".2f")
+        parts.append(part.assign(net=architecture, bias=[_bias(name) for name in table.index]))
+    page = pd.concat(parts)
+    page["estimator"] = page.estimator.map(title)
+    names = {"train": "training bound", "test": "test bound", "behind": "behind the first"}
+    columns = ["net", "estimator", *names, "interval", "bias"]
+    page = page[columns].rename(columns=names).reset_index(drop=True)
+    return styled(page, dict.fromkeys(names.values(), "{:.2f}"))
 
 
-def curves(nets: pd.DataFrame, title: str, reference: str | None = None) -> Figure:
-    """Draw the training bound by step, its mean over seeds, one panel per architecture.
+def title(name: str) -> str:
+    """Return an estimator's name for a legend or a table."""
+    return ESTIMATORS[name].title
 
-    All nets have one length and equal seeds. The bound of an estimator `reference` is subtracted.
+
+def prose(name: str) -> str:
+    """Return an estimator's name for within a sentence."""
+    text = title(name)
+    return text.lower() if "-" in text and text[1:].islower() else text
+
+
+def _bias(name: str) -> str:
+    return ESTIMATORS[name].bias.split(",")[0]
+
+
+def ranking_chart(ranked: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw how far each estimator is behind the first, with its interval: one panel per architecture."""
+    counts = [len(table) for table in ranked.values()]
+    figure, axes = subplots(
+        len(counts), height=0.27 * sum(counts) + 0.4 * len(counts) + 0.6, sharex=True, squeeze=False,
+        height_ratios=counts,
+    )  # fmt: skip
+    for axis, (architecture, table) in zip(axes.flat, ranked.items()):
+        unbiased = np.array([_bias(name) == "unbiased" for name in table.index])
+        rows = np.arange(len(table))
+        axis.hlines(rows, table.low, table.high, color=MUTED, linewidth=1.6)
+        axis.scatter(table.behind[unbiased], rows[unbiased], s=30, color=SERIES[0], zorder=3)
+        open_dot: Style = dict(s=30, facecolors="none", edgecolors=SERIES[3], linewidths=1.6, zorder=3)
+        axis.scatter(table.behind[~unbiased], rows[~unbiased], **open_dot)
+        name_rows(axis, [title(name) for name in table.index], downwards=True)
+        axis.grid(axis="y", visible=False)
+        axis.set_ylim(len(table) - 0.4, -0.6)
+        axis.set_title(f"{architecture.capitalize()} net", loc="left")
+    axes.flat[-1].set_xlabel("Training bound, nats behind the first")
+    for line, (word, colour) in enumerate((("filled: unbiased", SERIES[0]), ("open: biased", SERIES[3]))):
+        place: Style = dict(xy=(1, 1), xycoords="axes fraction", xytext=(-2, -4 - 14 * line))
+        axes.flat[0].annotate(word, **place, textcoords="offset points", color=colour, ha="right", va="top")
+    data = pd.concat([table.assign(net=name) for name, table in ranked.items()])
+    text = "How many nats each estimator's training bound is behind the highest, with intervals, by net."
+    return Figure(figure, text, data.rename_axis("estimator").reset_index())
+
+
+def learning_curves(nets: pd.DataFrame, points: int | None = None) -> pd.DataFrame:
+    """Return the training bound by step, in long form.
+
+    Args:
+        points: if given, the number of stretches of steps over which each curve is averaged.
+
+    Returns:
+        One row per net and point: `architecture`, `estimator`, `seed`, `step`, `bound`.
     """
-    every, points = nets.every.iloc[0], len(nets.curve.iloc[0])
-    width = every * max(1, points // POINTS)
-    table = nets[["architecture", "estimator", "curve"]].explode("curve").astype({"curve": float})
-    table["step"] = -(np.tile(np.arange(1, points + 1), len(nets)) * every // -width) * width
-    means = table.groupby(["architecture", "step", "estimator"], sort=False).curve.mean().unstack()
-    means = means[nets.estimator.unique()].sub(means[reference] if reference else 0, axis=0)
-    lines = [divmod(i, len(SERIES)) for i in range(means.shape[1])]
-    styles, colours = [LINES[line] for line, _ in lines], [SERIES[colour] for _, colour in lines]
-    architectures = list(nets.architecture.unique())
-    figure, axes = panels(architectures, 1, 2.6, 1.1, sharey=False)
-    for architecture, axis in zip(architectures, axes):
-        means.loc[architecture].plot(ax=axis, style=styles, color=colours, linewidth=1.8, legend=False)
-        axis.set_ylabel("Nats" if reference else "Training bound, nats")
-    axes[-1].set_xlabel("Steps")
-    axes[-1].xaxis.set_major_formatter("{x:,.0f}")
-    figure.suptitle(title)
-    shared_legend(figure, ncols=3, handlelength=2.4)
-    data = means.stack().dropna().reset_index().rename(columns={0: "bound"})
-    return Figure(figure, f"{title}, in nats, one curve per estimator.", data)
+    columns = ["architecture", "estimator", "seed"]
+    table = nets[[*columns, "curve", "every"]].explode("curve").astype({"curve": float})
+    table["step"] = (table.groupby(columns).cumcount() + 1) * table.every
+    if points:
+        width = -(-table.step.max() // points)
+        table["step"] = -(table.step // -width) * width
+    return table.groupby([*columns, "step"], sort=False).curve.mean().rename("bound").reset_index()
+
+
+def leads(nets: pd.DataFrame, reference: str) -> Figure:
+    """Draw how far each estimator's training bound is above the reference's: one panel per estimator.
+
+    Thick: the mean over seeds. Thin: each seed. All nets have one length and equal seeds.
+    """
+    table = learning_curves(nets, POINTS).set_index(["architecture", "seed", "step"])
+    base = table[table.estimator == reference].bound
+    table["bound"] -= base.reindex(table.index)
+    table = table[table.estimator != reference].reset_index()
+    last = table[table.step == table.step.max()].groupby("estimator").bound.mean()
+    order = list(last.sort_values(ascending=False).index)
+    figure, axes = panels([title(name) for name in order], 2, 1.05, 0.5)
+    unlabelled = dict(zip(nets.architecture.unique(), SERIES))
+    styles = dict(zip(unlabelled, zip(SERIES, LINES)))
+    for axis, name in zip(axes, order):
+        axis.axhline(0, color=INK, linewidth=1)
+        chosen = table[table.estimator == name]
+        for architecture, part in chosen.groupby("architecture"):
+            colour, line = styles[architecture]
+            for _, seed in part.groupby("seed"):
+                axis.plot(seed.step / 1000, seed.bound, color=colour, linewidth=0.6, alpha=0.6)
+            mean = part.groupby("step").bound.mean()
+            axis.plot(mean.index / 1000, mean, line, color=colour, linewidth=2)
+        if chosen.architecture.nunique() == len(unlabelled):  # the first panel that shows all nets names them
+            for place, (architecture, colour) in enumerate(unlabelled.items()):
+                axis.text(0.97, 0.04 + 0.2 * place, architecture, color=colour, transform=axis.transAxes,
+                          ha="right")  # fmt: skip
+            unlabelled = {}
+    figure.supylabel(f"Nats above {prose(reference)}", fontsize=10)
+    figure.supxlabel("Training steps, in thousands", fontsize=10)
+    text = f"Training bound above that of {prose(reference)} by step, one panel per estimator."
+    return Figure(figure, text, table)
+
+
+def beside_record(now: pd.DataFrame, nets: pd.DataFrame) -> Figure:
+    """Draw the training bound by step of these nets, thick, and of the record's, thin.
+
+    Args:
+        now: nets of this build.
+        nets: those of the record, or none of them.
+    """
+    pairs = list(now[["architecture", "estimator"]].drop_duplicates().itertuples(index=False, name=None))
+    several = now.architecture.nunique() > 1
+    titles = [title(name) + f", {architecture}" * several for architecture, name in pairs]
+    figure, axes = panels(titles, 2, 1.7, 0.4)
+    drawn, below, beside = [], Style(xytext=(0, -8), ha="right"), Style(xytext=(4, -4), ha="left")
+    for source, some, colour, width, place in (
+        ("record", nets, MUTED, 0.9, below),
+        ("this build", now, SERIES[0], 2.4, beside),
+    ):
+        if not len(some):
+            continue
+        curves = learning_curves(some).assign(source=source)
+        for axis, (architecture, name) in zip(axes, pairs):
+            part = curves[(curves.architecture == architecture) & (curves.estimator == name)]
+            for _, seed in part.groupby("seed"):
+                axis.plot(seed.step, seed.bound, color=colour, linewidth=width)
+            drawn.append(part)
+            if axis is axes[0] and len(part):
+                end = part[part.step == part.step.max()].iloc[0]
+                text: Style = dict(textcoords="offset points", va="top", color=colour, fontsize=9.5)
+                axis.annotate(source, (end.step, end.bound), **text, **place)
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter("{x:,.0f}")
+            axis.xaxis.set_minor_formatter("")
+    figure.supylabel("Training bound, nats", fontsize=10)
+    figure.supxlabel("Training steps", fontsize=10)
+    shown = "Training bound by step of the nets of this build and of the record, one panel per estimator."
+    return Figure(figure, shown, pd.concat(drawn))
 
 
 def orderings(nets: pd.DataFrame) -> pd.DataFrame:
@@ -97,7 +222,7 @@ def orderings(nets: pd.DataFrame) -> pd.DataFrame:
     for row in published().to_dict("records"):
         table = bounds(nets[nets.architecture == row["architecture"]], row["measure"])
         if {row["first"], row["second"]} <= set(table):
-            rows.append(row | {"claim": f"{row['first']} > {row['second']}"})
+            rows.append(row | {"claim": f"{title(row['first'])} > {title(row['second'])}"})
             effects.append(table[row["first"]] - table[row["second"]])
     low, high = statistics.mean_interval(np.transpose(effects), 1 - (1 - statistics.LEVEL) / len(rows))
     verdict = pd.Series([statistics.decide("margin", *ends, 0, 0)[0] for ends in zip(low, high)])
@@ -105,12 +230,13 @@ def orderings(nets: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(effect=np.mean(effects, 1), low=low, high=high, verdict=verdict)
 
 
-def show_orderings(table: pd.DataFrame) -> Styler:
-    """Format `orderings` for a page."""
+def show_orderings(table: pd.DataFrame, steps: int) -> Styler:
+    """Format `orderings`, of nets trained for so many steps, for a page."""
     gaps = (table.first_bound - table.second_bound).map("{:+.2f}".format)
     gaps = gaps.where(table.first_bound.notna(), "order only")
-    page = table.assign(published=gaps)
+    page = table.assign(published=gaps, bound=table.measure.replace("train", "training"))
     page["interval"] = intervals(table.low, table.high, "+.2f")
-    page = page.rename(columns={"architecture": "net", "measure": "bound", "effect": "here"})
-    columns = ["claim", "net", "bound", "published", "here", "interval", "verdict"]
-    return styled(page[columns], {"here": "{:+.2f}"})
+    verdict = f"at {steps:,} steps"
+    names = {"claim": "ordering", "architecture": "net", "effect": "here", "verdict": verdict}
+    columns = ["ordering", "net", "bound", "published", "here", "interval", verdict]
+    return styled(page.rename(columns=names)[columns], {"here": "{:+.2f}"})

@@ -59,6 +59,11 @@ def encode(net: Net, x: Tensor) -> Tensor:
     return forward(net.encoder, x - net.mean)
 
 
+def decode(net: Net, b: Tensor) -> Tensor:
+    """Return each pixel's probability of being 1, [..., D], for latents [..., H]."""
+    return tf.sigmoid(forward(net.decoder, 2 * b - 1))
+
+
 def negative_elbo(net: Net, x: Tensor, logits: Tensor, b: Tensor) -> Tensor:
     """Return f(b) = log q(b | x) - log p(b) - log p(x | b), [..., B], for latents [..., B, H].
 
