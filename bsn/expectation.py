@@ -31,22 +31,22 @@ def expectation(
 
     Args:
         f: maps samples [..., H] to a loss per example [...], or to (that loss, anything to hand on). With
-            several samples at once it gets them in front, [K, ..., H].
+            several samples at once, f receives them along a leading axis, [K, ..., H].
         logits: [..., H].
         estimator: a name in `bsn.estimators.ESTIMATORS`.
         noise: uniform on [0, 1), of the shape that the estimator wants; see `bsn.estimators`.
         state: as the last call returned it; None before the first step.
-        options: slope, temperature, eta, baseline or surrogate, as the estimator has them.
+        options: slope, temperature, eta, smooth, baseline or surrogate, as the estimator has them.
 
     Returns:
         What f returned at the sample, its loss [...] averaged over K samples; and the new state.
 
     Raises:
-        InputError: no estimator has that name or such an option, or another of the errors in
+        InputError: the name is unknown, the estimator does not accept the option, or one of the errors in
             `bsn.estimators`.
 
-    What an estimator leaves to its caller is learned beside it. NVIL's baseline c descends (f - c)^2, and the
-    parameters of REBAR's and RELAX's control variates the variance: see `bsn.estimators.variance_gradient`.
+    The caller trains some parts itself, by gradient descent: NVIL's baseline c on (f - c)^2, the parameters
+    of REBAR's and RELAX's control variates on the variance; see `bsn.estimators.variance_gradient`.
 
     >>> a, u, c = tf.Variable([[0.0]]), tf.constant([[0.3]]), tf.Variable([1.0])
     >>> with tf.GradientTape() as tape:

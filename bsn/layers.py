@@ -27,16 +27,17 @@ class BinaryStochastic(keras.layers.Layer):
         estimator: the name of a sampler; "gumbel-rao" takes K = 10. The gradient estimators need each
             example's loss, which a layer does not see: call them yourself, or `bsn.expectation`.
         slope: s > 0 in sigmoid(s a), at first.
-        train_mode, eval_mode: "stochastic" or "deterministic" for `training` true and false; "gumbel-rao"
-            has no deterministic mode.
+        train_mode: the mode if `training` is true, "stochastic" or "deterministic"; "gumbel-rao" has no
+            deterministic mode.
+        eval_mode: the mode if `training` is false, as in `predict`, `evaluate` and a plain call.
         seed: of the sampling, a whole number from 0; None draws one.
 
     If the layer is called with `noise`, uniform and of the shape that the estimator takes, the stochastic
-    mode uses it and draws none. Inside `tf.recompute_grad` it must be given: noise that is drawn again gives
-    the gradient of another sample.
+    mode uses this noise and draws none. Inside `tf.recompute_grad` you must pass the noise: resampled noise
+    would give the gradient of a different sample.
 
     Raises:
-        InputError: an argument has another value.
+        InputError: an argument has an invalid value.
 
     >>> BinaryStochastic(eval_mode="deterministic")(tf.constant([-1.0, 1.0])).numpy().tolist()
     [0.0, 1.0]
@@ -109,7 +110,7 @@ class SlopeAnnealing(keras.callbacks.Callback):
 
     During epoch e = 1, 2, ... the slope is s rate^(e - 1). The `validation_data` of `fit` sees this slope
     too, because Keras evaluates before it ends the epoch; so do the evaluations within an epoch in R2RT's
-    code. What is evaluated or saved after the epoch has s rate^e. The slope does not grow beyond 1000000.
+    code. An evaluation or a saved model after epoch e has the slope s rate^e. It is capped at 1000000.
 
     In the list of callbacks, put this one before those that save the model. A saved model then goes on with
     the slope of its next epoch.
@@ -120,7 +121,7 @@ class SlopeAnnealing(keras.callbacks.Callback):
         in_evaluation: whether the slope of evaluation is multiplied.
 
     Raises:
-        InputError: an argument has another value; at the start of `fit`, if the model has no such layer.
+        InputError: an argument has an invalid value, or the model has no such layer when `fit` starts.
 
     >>> import keras, numpy as np
     >>> from bsn import BinaryStochastic, SlopeAnnealing

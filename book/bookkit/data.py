@@ -88,7 +88,7 @@ def load(dataset: str, mnist_dir: pathlib.Path | None = None) -> Data:
         mnist_dir: folder with MNIST's four original files; None takes MNIST from TFDS's cache or download.
 
     Raises:
-        InputError: the data cannot be had, or a file of it is wrong; the message names it.
+        InputError: the data set cannot be loaded, or one of its files is invalid; the message names the file.
     """
     dataset = resolve(dataset, mnist_dir)
     if dataset == "digits":

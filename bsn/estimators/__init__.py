@@ -2,7 +2,7 @@
 
 A unit with logit a fires with probability p = sigmoid(a). With uniform noise u in [0, 1) its sample is
 b = 1[u < p], for all estimators alike. The goal is the gradient of E[f(b)] with respect to the logits; g is
-its estimate. There are two kinds of estimators:
+its estimate. There are two kinds of estimators, samplers and gradient estimators:
 
 * a **sampler**, ``sampler(logits, noise, slope=1.0) -> sample``, returns the sample, or what stands in
   for it, and g flows back through it: f is whatever is computed from the sample. The slope s makes
@@ -16,15 +16,15 @@ Shapes and options are the same for all:
   the batch, [..., B, H]. Samples and g have the shape and type of the logits; half precision is computed in
   float32, states included, and the noise may be float32 then. NaN gives NaN.
 * noise: uniform on [0, 1), of the logits' type and shape; [n, ..., H] if the table says n > 1 uniforms per
-  unit, from which K is read. A sampler with a deterministic unit takes a scalar too, and an estimator
-  without noise anything.
+  unit; K is read from this shape. A sampler with a deterministic unit also accepts a scalar, and an
+  estimator that uses no noise accepts anything.
 * f: maps [..., H] to [...], one number of the logits' type per example, each example by itself, with further
   axes in front if it is evaluated at several samples at once. If it depends on the logits directly too, its
   caller adds that derivative.
-* options: slope, temperature, eta, baseline, surrogate, by name; see the functions.
+* options: slope, temperature, eta, smooth, baseline, surrogate, by name; see the functions.
 
-Other shapes and types, and a slope or temperature that is not above 0, raise `bsn.InputError`, as far as they
-are known when tracing. `ESTIMATORS` is the table of all, and `gradient` calls any of them.
+Other shapes or types raise `bsn.InputError`, and so does a slope or temperature that is not positive, if
+these are known when tracing. `ESTIMATORS` is the table of all, and `gradient` calls any of them.
 """
 
 # ruff: noqa: F403, I001 (each family exports its `__all__`; the order of the families is that of ESTIMATORS)
@@ -48,7 +48,9 @@ def gradient(
     """Estimate the gradient of E[f(b)] by the estimator of that name in `ESTIMATORS`.
 
     Args:
-        f, logits, noise, options: as in the module's docstring.
+        f: maps samples to losses, as above.
+        logits, noise: as above.
+        options: those of the estimator, such as `slope`.
         state: as the last call returned it; None before the first step.
 
     Returns:

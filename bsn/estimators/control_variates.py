@@ -22,8 +22,8 @@ def muprop(f: Loss, logits: Tensor, noise: Tensor, smooth: Loss | None = None) -
     No variance if f is linear.
 
     Args:
-        smooth: what stands in for f at p; f itself by default. In a stack, where f has steps of its own, the
-            paper takes the layers above by their means.
+        smooth: a substitute for f at p; f itself by default. If f contains binary layers of its own, the
+            paper replaces their outputs by their means.
 
     >>> muprop(lambda b: 3.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]])).numpy().tolist()
     [[0.75]]
@@ -55,7 +55,7 @@ def rebar(
     temperature: Scalar = 0.5,
     smooth: Loss | None = None,
 ) -> Tensor:
-    """Take f at the relaxed sample as control variate: `relax` with c(z) = eta f(sigmoid(z / t)).
+    """Take f at the relaxed sample as control variate: `relax` with r(z) = eta f(sigmoid(z / t)).
 
     g = (f(b) - eta f(y~)) (b - p) + eta d/da (f(y) - f(y~)), for y = sigmoid(z / t) and y~ of z~.
 
@@ -63,8 +63,8 @@ def rebar(
         noise: [2, ..., H], for b and z, and for z~; see `tied` for the paper's coupled noise.
         eta, temperature: scale of the control variate, and t > 0; tuned by `variance_gradient` in the paper,
             which relaxes to sigmoid(z / t + a t / (t + 1)) in its experiments.
-        smooth: what stands in for f at y and y~; f itself by default. In a stack, where f has steps of its
-            own, the layers above relaxed.
+        smooth: a substitute for f at y and y~; f itself by default. If f contains binary layers of its own,
+            their relaxed outputs replace them.
 
     >>> u = tf.constant([[[0.3]], [[0.8]]])
     >>> print(rebar(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), u).numpy().round(3))
@@ -81,15 +81,15 @@ def rebar(
     state="surrogate, its caller's",
 )
 def relax(f: Loss, logits: Tensor, noise: Tensor, surrogate: Loss) -> Tensor:
-    """Take a learned function c of z as control variate.
+    """Take a learned function r of z as control variate.
 
-    g = (f(b) - c(z~)) (b - p) + d/da (c(z) - c(z~)), for z = a - logit(u), whose sign is b, and z~, another
+    g = (f(b) - r(z~)) (b - p) + d/da (r(z) - r(z~)), for z = a - logit(u), whose sign is b, and z~, another
     such z given b. The noise of z~ depends on a, and d/da goes through it (see `conditional_logistic`).
 
     Args:
         noise: as in `rebar`.
-        surrogate: c, maps z [..., H] to [...]. The caller learns its parameters by descending the estimate's
-            variance; see `variance_gradient`.
+        surrogate: r, maps z [..., H] to [...]. The caller learns its parameters by gradient descent on the
+            estimate's variance; see `variance_gradient`.
 
     >>> u = tf.constant([[[0.3]], [[0.8]]])
     >>> g = relax(lambda b: b[..., 0], tf.zeros([1, 1]), u, surrogate=lambda z: 0.1 * z[..., 0] ** 2)

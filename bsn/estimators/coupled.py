@@ -18,7 +18,7 @@ def pair(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 
 @register("ARM", "unbiased", "Yin, Zhou 2019, arXiv:1807.11143", evaluations=2)
 def arm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
-    """Weigh the difference of the pair's losses by the noise: augment, REINFORCE, merge.
+    """Weight the difference of the pair's losses by the noise: augment, REINFORCE, merge.
 
     g = (f(b~) - f(b)) (u - 1/2).
 
@@ -31,7 +31,7 @@ def arm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
 
 @register("DisARM", "unbiased", "Dong, Mnih, Tucker 2020, arXiv:2006.10680", evaluations=2)
 def disarm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
-    """Weigh the difference of the pair's losses by the units that differ; also known as U2G.
+    """Weight the difference of the pair's losses by the units that differ; also known as U2G.
 
     ``g = (f(b) - f(b~)) (b - b~) sigmoid(|a|) / 2``, which is 0 for units with b = b~.
 

@@ -16,8 +16,8 @@ def local_expectation(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     """Sum out each unit with the others sampled; also known as RAM.
 
     g_i = p_i (1 - p_i) (f(b, b_i = 1) - f(b, b_i = 0)).
-    It is the conditional expectation of REINFORCE, with any baseline, given the other units, so its variance
-    is the least of these.
+    It is the conditional expectation, given the other units, of REINFORCE with any baseline that ignores the
+    unit, so its variance is the least of these.
 
     >>> u = tf.constant([[0.3, 0.6]])
     >>> local_expectation(lambda b: b[..., 0] * b[..., 1], tf.zeros([1, 2]), u).numpy().tolist()

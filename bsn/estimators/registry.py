@@ -36,8 +36,8 @@ class Estimator:
         state: what is carried from step to step; "" if nothing.
         initial: logits -> the state before the first step; None if there is none.
         rule: of one that takes a single pass without noise of its own, the arithmetic of one unit, which
-            TensorFlow and Numba run alike. Of a sampler (p, q, b, slope) -> the sample's derivative, of a
-            gradient estimator (p, q, b, loss, baseline) -> g; q is 1 - p.
+            TensorFlow and Numba both run. For a sampler: (p, q, b, slope) -> the sample's derivative. For a
+            gradient estimator: (p, q, b, loss, baseline) -> g. Here q = 1 - p.
     """
 
     name: str

@@ -1,8 +1,9 @@
 """Relaxed estimators: a logistic variable in place of the step, at a temperature t > 0.
 
 The relaxed unit is y = sigmoid(z / t) for z = s a - logit(u), which approaches the sample b = 1[z > 0] as t
-goes to 0; the derivative dy/da = s y (1 - y) / t then becomes rare and large. All are samplers (see
-`bsn.estimators`) and evaluate f once. The temperature of 1/2 is no recommendation.
+goes to 0; the derivative dy/da = s y (1 - y) / t is then nearly always close to 0, and occasionally large.
+All are samplers (see `bsn.estimators`) and evaluate f once. The default temperature of 1/2 is not a
+recommendation.
 """
 
 from bsn.backend import Scalar, Tensor, tf
@@ -53,8 +54,9 @@ def gumbel_rao(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: 
     The first uniform is for b, the others are for z~. Bias: ST-Gumbel's; the variance is at most ST-Gumbel's,
     and equal for K = 1.
 
-    dy_k/da is taken at fixed noise, as in ST-Gumbel and unlike in `relax`. A note in the paper takes it
-    through the conditional noise, which would give another expectation than its own proposition states.
+    dy_k/da is taken at fixed noise, as in ST-Gumbel and unlike in `relax`. A note in the paper
+    differentiates through the conditional noise instead; the expectation would then differ from the one that
+    its own proposition states.
 
     >>> gumbel_rao(tf.constant([0.0]), tf.constant([[0.25], [0.1], [0.9]])).numpy().tolist()
     [1.0]

@@ -1,4 +1,4 @@
-"""Score-function estimators (REINFORCE): weigh the log-probability's gradient b - p by the loss.
+"""Score-function estimators (REINFORCE): weight the log-probability's gradient b - p by the loss.
 
 None needs f to be differentiable. A baseline c that does not depend on b leaves the expectation of
 (b - p) (f(b) - c) unchanged, and can take away much of the variance.
@@ -21,7 +21,7 @@ def squared_score(p: Any, q: Any, b: Any) -> Any:
     return b * q * q + (1 - b) * p * p
 
 
-def weighed(p: Any, q: Any, b: Any, loss: Any, baseline: Any) -> Any:
+def weighted(p: Any, q: Any, b: Any, loss: Any, baseline: Any) -> Any:
     """Return the score b - p times f - c; in a form that keeps the digits of both 1 - p and p."""
     return (b * q - (1 - b) * p) * (loss - baseline)
 
@@ -42,13 +42,13 @@ def variance_baseline(numerator: Any, denominator: Any) -> Any:
 
 
 def by_rule(logits: Tensor, b: Tensor, loss: Tensor, baseline: Scalar) -> Tensor:
-    """Return `weighed` for samples [..., H] and losses [...]; the baseline broadcasts with [..., 1]."""
-    return weighed(tf.sigmoid(logits), tf.sigmoid(-logits), b, loss[..., None], baseline)
+    """Return `weighted` for samples [..., H] and losses [...]; the baseline broadcasts with [..., 1]."""
+    return weighted(tf.sigmoid(logits), tf.sigmoid(-logits), b, loss[..., None], baseline)
 
 
-@register("REINFORCE", "unbiased", "Williams 1992, doi:10.1007/BF00992696", rule=weighed)
+@register("REINFORCE", "unbiased", "Williams 1992, doi:10.1007/BF00992696", rule=weighted)
 def reinforce(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
-    """Weigh the score b - p by the loss.
+    """Weight the score b - p by the loss.
 
     g = (b - p) f(b).
 
@@ -65,7 +65,7 @@ def reinforce(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
     "Williams 1992, doi:10.1007/BF00992696",
     state="mean loss",
     initial=lambda logits: tf.zeros_like(tf.reduce_sum(logits, [-2, -1])),
-    rule=weighed,
+    rule=weighted,
 )
 def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Subtract the moving average of past losses from the loss (reinforcement comparison).
@@ -88,11 +88,11 @@ def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tupl
 
 @register(
     "Variance-adjusted",
-    "slightly biased: the baseline knows the present batch",
+    "slightly biased: its baseline depends on the current batch",
     "Bengio, Léonard, Courville 2013, arXiv:1308.3432",
     state="two moments per unit",
     initial=lambda logits: (zeros := tf.zeros_like(tf.reduce_sum(logits, -2)), zeros + 1),
-    rule=weighed,
+    rule=weighted,
 )
 def variance_adjusted(
     f: Loss, logits: Tensor, noise: Tensor, moments: tuple[Tensor, Tensor]
@@ -100,7 +100,7 @@ def variance_adjusted(
     """Subtract from the loss, for each unit, the constant that minimises the variance.
 
     g = (b - p) (f(b) - c); c estimates E[(b - p)^2 f] / E[(b - p)^2] by moving averages of the batch means.
-    Bias: slight, because as in the post the averages include the present batch.
+    Bias: slight, because as in the post the averages include the current batch.
 
     Args:
         moments: numerator and denominator, each [..., H]; at first 0 and 1. The new ones are returned with g.
@@ -127,8 +127,8 @@ def nvil(f: Loss, logits: Tensor, noise: Tensor, baseline: Tensor) -> Tensor:
     Unbiased for any c not depending on b.
 
     Args:
-        baseline: c(x), shape [...] like f's. The caller learns it as a function of the input x, by descending
-            (f(b) - c(x))^2.
+        baseline: c(x), shape [...] like f's. The caller learns it as a function of the input x, by gradient
+            descent on (f(b) - c(x))^2.
 
     >>> a, u, c = tf.zeros([1, 1]), tf.constant([[0.3]]), tf.constant([1.0])
     >>> nvil(lambda b: 2.0 * b[..., 0], a, u, baseline=c).numpy().tolist()

@@ -1,4 +1,4 @@
-"""Straight-through estimators: sample forward, pretend a smooth function backward.
+"""Straight-through estimators: sample in the forward pass, substitute a smooth derivative backward.
 
 All are samplers (see `bsn.estimators`) and evaluate f once.
 """
@@ -72,7 +72,7 @@ def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with the identity as derivative.
 
     g = f'(b); the slope acts in the forward pass alone.
-    Bias: if f is linear, g is 1 / (p (1 - p)) times too large.
+    Bias: if f is linear, g is 1 / (s p (1 - p)) times the exact gradient.
 
     >>> a = tf.constant([0.0, 0.0])
     >>> with tf.GradientTape() as tape:
