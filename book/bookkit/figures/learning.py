@@ -18,7 +18,8 @@ FAINTEST = 0.04  # pixel that is drawn
 def firing(image: np.ndarray, samples: Mapping[str, np.ndarray], shown: int = 3) -> Figure:
     """Draw an image and, per net, some samples of the hidden layer that sees it and its firing rates.
 
-    Each square is a unit, full if it outputs 1. In the last column its darkness is the rate over all samples.
+    Each square is a unit, filled if it outputs 1. In the last column its darkness is the rate over all
+    samples.
 
     Args:
         image: [D], from 0 to 1.

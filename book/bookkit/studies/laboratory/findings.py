@@ -1,4 +1,4 @@
-"""What follows from the measurements: errors, a ranking and figures.
+"""Errors, rankings and figures from the measurements.
 
 All lengths are multiples of the exact gradient's.
 """
@@ -127,7 +127,7 @@ def _ticks(axis: matplotlib.axes.Axes, edge: float, highest: float) -> None:
 
 
 def budgets(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Draw the error of some estimators by the number of evaluations that are paid for.
+    """Draw the error of some estimators by the budget of evaluations.
 
     Args:
         frame: from `measuring.measure_all`; errors are geometric means over its points.
