@@ -75,7 +75,8 @@ def claim_answers(*numbers: int) -> Markdown:
     """Return the answers to those claims of the post, by the book's record: a sentence or two each."""
     answers = statistics.answers(statistics.scorecard()[1])
     chosen = answers[answers.claim.isin(numbers)]
-    lines = [f"- **“{claim.says}”** (claim {claim.claim}). {claim.answer}" for claim in chosen.itertuples()]
+    rows = chosen[["claim", "says", "answer"]].itertuples(index=False, name=None)
+    lines = [f"- **Claim {claim}.** *{says}.* {answer}" for claim, says, answer in rows]
     return Markdown("\n".join(lines))
 
 

@@ -16,7 +16,7 @@ from bookkit import confirmatory, experiments, paths
 from bsn.errors import InputError
 
 LEVEL = 0.95
-POWER = 0.8  # with which a difference could have been seen
+POWER = 0.8  # probability with which a difference is detected
 AGREES, DIFFERS = "agrees", "differs"
 HOLDS, FAILS, CLOSE = "holds", "does not hold", "too close to call"
 NOT_REPRODUCED = "not reproduced"  # within fewer steps than the claim is about
@@ -24,10 +24,10 @@ OPPOSITE = {HOLDS: FAILS, FAILS: HOLDS, CLOSE: CLOSE}
 
 
 class Runs(NamedTuple):
-    """Two nets at the same n seeds; of a share, the second is the first.
+    """Two nets at the same n seeds; for a share, both are the same net.
 
     Attributes:
-        a, b: what is compared, [n].
+        a, b: the values to compare, [n].
         failed_a, failed_b: whether a run failed, [n].
     """
 
@@ -38,9 +38,9 @@ class Runs(NamedTuple):
 
 
 def prediction_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Return where one more normal accuracy lies with probability `level`: mean ± t s sqrt(1 + 1 / n).
+    """Return the interval in which one more normal accuracy lies: mean ± t s sqrt(1 + 1 / n).
 
-    Clipped to [0, 1]; arguments and results as in `mean_interval`.
+    It is clipped to [0, 1]; arguments and results as in `mean_interval`.
     """
     low, high = mean_interval(values, level)
     centre, half = (low + high) / 2, (high - low) / 2 * np.sqrt(len(np.asarray(values)) + 1)
@@ -62,10 +62,13 @@ def mean_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarr
 
 
 def number_p(published: float, finals: np.ndarray, failed: np.ndarray, chance: float) -> float:
-    """Return the probability of one more run at least as far from these, as the pre-registration has it.
+    """Return the p-value of a published number: could it be one more of these runs?
+
+    The pre-registration defines it. If the post's run failed, it is (k + 1) / (n + 1), k of our n runs having
+    failed; else that of Student's t for one more run among those that did not fail.
 
     Args:
-        published: the post's accuracy, of four digits.
+        published: the post's accuracy, rounded to four digits.
         finals, failed: accuracies of our runs and whether they failed, [n].
     """
     others = finals[~failed]
@@ -81,9 +84,9 @@ def numbers(labelled: pd.DataFrame, rule: Mapping[str, Any], level: float = LEVE
     """Compare the post's numbers with `bookkit.experiments.labelled` runs: one row per number.
 
     Its columns: `experiment`, `label`, `published`, `mean`, `seeds`, `failed` (how many runs), `low` and
-    `high` (where a run that does not fail lies, with the probability `level`), `p`, `seen` (the least
-    difference that would have been seen with the probability `POWER`), `verdict`. Its `attrs` have
-    `omnibus`, Fisher's p for all.
+    `high` (where a run that does not fail lies, with probability `level`), `p`, `seen` (the smallest
+    difference that is detected with probability `POWER`), `verdict`. Its `attrs` have `omnibus`, Fisher's p
+    for all.
     """
     published = labelled[labelled.published.notna()]
     groups = list(published.groupby(["experiment", "label"], sort=False))
@@ -106,7 +109,7 @@ def numbers(labelled: pd.DataFrame, rule: Mapping[str, Any], level: float = LEVE
 
 
 def runs_of(reading: Mapping[str, Any], runs: pd.DataFrame) -> Runs | None:
-    """Return what a reading compares, from `bookkit.confirmatory.evaluations`; None if it is not there."""
+    """Return what a reading compares, from `bookkit.confirmatory.evaluations`; None if nets are missing."""
     sides = []
     for side in (reading["a"], reading.get("b", reading["a"])):
         net, slash, way = (part.strip() for part in side.partition("/"))
@@ -124,8 +127,8 @@ def judge(reading: Mapping[str, Any], runs: Runs, rule: Mapping[str, Any]) -> di
     """Answer a reading by the rule of the pre-registration.
 
     Returns:
-        `effect`, `low`, `high`; `share`, whether these are of a share of runs, else of a mean difference;
-        `count` of runs or pairs; `verdict`, and a `remark` on it or "".
+        `effect`, `low`, `high`; `share`, whether these describe a share of runs rather than a mean
+        difference; `count` of runs or pairs; `verdict`, and a `remark` on it or "".
     """
     kind, margin = reading["kind"], reading.get("margin", 0)
     alive = ~(runs.failed_a | runs.failed_b).astype(bool)
@@ -168,9 +171,9 @@ def decide(kind: str, low: float, high: float, margin: float, difference: float)
 
 
 def claims(runs: pd.DataFrame, rule: Mapping[str, Any]) -> pd.DataFrame:
-    """Answer the readings that `bookkit.confirmatory.evaluations` has the nets of: `judge`, a row for each.
+    """Judge the readings whose nets `bookkit.confirmatory.evaluations` has: one row per reading, by `judge`.
 
-    Besides it has what the pre-registration says of the reading, its place there, `number`, and `failed_a`
+    A row also has the reading's fields in the pre-registration, its position there, `number`, and `failed_a`
     and `failed_b`, how many runs failed.
     """
     rows = []
@@ -201,7 +204,7 @@ def readings(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def _number(value: float, share: bool = False) -> str:
-    """Return a difference with its sign, none if it rounds to zero, or a share in per cent."""
+    """Return a signed difference, "0" if it rounds to zero, or a share in per cent."""
     if share:
         return f"{100 * value:.0f} %"
     rounded = round(value, 4)
@@ -209,7 +212,7 @@ def _number(value: float, share: bool = False) -> str:
 
 
 def agreement(runs: pd.DataFrame, rule: Mapping[str, Any], times: int = 100) -> float:
-    """Return the share of verdicts on which two records of as many seeds agree, by resampling these seeds."""
+    """Return the share of verdicts on which two records of this size agree, by resampling the seeds."""
     rng = np.random.default_rng(0)
     same = []
     for reading in rule["readings"]:
@@ -230,9 +233,9 @@ def book_runs() -> pd.DataFrame:
 
 @functools.cache
 def book_finals() -> pd.DataFrame:
-    """Return `SETTINGS`, seed and final accuracy of the book's nets, in each way they were evaluated.
+    """Return `SETTINGS`, seed and final accuracy of the book's nets, in each mode of inference.
 
-    Of settings that the confirmatory record lacks, those of the exploratory seeds.
+    Settings that the confirmatory record lacks come from the exploratory seeds.
     """
     columns = [*experiments.SETTINGS, "seed", "final"]
     judged = book_runs()[~book_runs().seed.isin(confirmatory.registered()["tuning_seeds"])]
@@ -253,7 +256,7 @@ def scorecard(level: float = LEVEL) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def confirmed() -> tuple[int, int]:
-    """Return how many of the exploratory seeds' decided verdicts the record shares, and how many they are."""
+    """Return how many verdicts of the exploratory seeds the record confirms, of how many that they decide."""
     rule = confirmatory.registered()
     measures = experiments.measures(experiments.book_rows())
     before = claims(confirmatory.exploratory(measures), rule).set_index("number").verdict
@@ -266,7 +269,7 @@ def answers(claims: pd.DataFrame) -> pd.DataFrame:
     """Answer each claim in a sentence of `book/tables/claims.yml`, whose numbers are the readings' effects.
 
     Args:
-        claims: what `claims` returns of the whole record.
+        claims: result of `claims` for the whole record.
 
     Returns:
         One row per claim: `claim`, `says`, `answer`.
@@ -282,11 +285,12 @@ def answers(claims: pd.DataFrame) -> pd.DataFrame:
                 f"claims.yml: the answer to claim {claim['claim']} is for {', '.join(claim['verdicts'])}; "
                 f"the record says {', '.join(own.verdict)}: expected an answer that says so"
             )
-        effects = [row["effect"] for row in readings(own).to_dict("records")]
-        rows.append(claim | {"answer": claim["answer"].format(*effects)})
+        effects = [row["effect"].removeprefix("+") for row in readings(own).to_dict("records")]
+        sizes = {f"size{i}": effect.removeprefix("−") for i, effect in enumerate(effects)}
+        rows.append(claim | {"answer": claim["answer"].format(*effects, **sizes)})
     return pd.DataFrame(rows)[["claim", "says", "answer"]]
 
 
 def claim_titles() -> dict[int, str]:
-    """Claim's number -> what it says, in a line."""
+    """Map each claim's number to what it says, in a line."""
     return {claim["claim"]: claim["says"] for claim in paths.table("claims")}

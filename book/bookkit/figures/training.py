@@ -1,5 +1,6 @@
 """Learning curves and outcomes of nets, beside the book's record and the post."""
 
+import textwrap
 from typing import Literal
 
 import matplotlib.axes
@@ -29,6 +30,7 @@ HEIGHTS = {1: 2.6, 2: 1.9, 3: 1.75}  # inches of a panel, by how many there are
 LOWEST = 1.4  # of more
 LEAST = {"validation": 0.8, "training": 0.2}  # error, in per cent, where the axis of curves may begin
 LINE_HEIGHT = 0.175  # inches, of a line of text
+NAME_WIDTH = 22  # characters of a line's name; longer names are wrapped
 MARKERS = "osD^vP"
 
 
@@ -38,7 +40,7 @@ def learning_curves(
     highest: float = 100.0,
     metric: Literal["validation", "training"] = "validation",
 ) -> Figure:
-    """Draw errors by training step on a logarithmic axis, a panel per setting that is compared.
+    """Draw errors by training step on a logarithmic axis, one panel per setting that is compared.
 
     A label of `curves` is "LINE, PANEL": what stands before its first comma is named at the line, the rest
     is the panel's title. Thick: these nets, one line per seed. Thin: seeds of the book's record. The error of
@@ -48,7 +50,7 @@ def learning_curves(
         curves: from `bookkit.chapter.train`.
         panel: form of the panels' titles.
         highest: error, in per cent, where the axis ends, or higher to show where all these nets end.
-        metric: "validation", on the images held out, or "training", on the mini-batches as they come.
+        metric: "validation", on the images held out, or "training", on each mini-batch.
     """
     own = _errors(curves, metric).assign(source="this build")
     recorded = _errors(chapter.recorded(curves), metric).assign(source="record")
@@ -81,16 +83,16 @@ def learning_curves(
     grid.flat[-1].set_xlabel("Training steps, in thousands")
     images = "Training" if metric == "training" else curves.evaluate_on.iloc[0].capitalize()
     figure.supylabel(f"{images} error, %", fontsize=10)
-    text = f"{images} error by training step, a line per net, on {_source(curves)}."
+    text = f"{images} error by training step, one line per net, on {_source(curves)}."
     columns = ["source", "label", "seed", "step", "error"]
     return Figure(figure, text, pd.concat([own, recorded])[columns])
 
 
 def outcomes(curves: pd.DataFrame, table: pd.DataFrame) -> Figure:
-    """Draw the error after the last epoch of each setting: a row each.
+    """Draw the error after the last epoch, one row per setting.
 
-    Bar: where 95 % of runs lie by the book's record, and a tick at their mean; where runs of the record
-    diverge, a tick per run, and how many. Diamond: the published number. Dots: these nets.
+    Bar: where 95 % of the record's runs lie, with a tick at their mean; if runs of the record diverge, one
+    tick per run, and how many diverge. Diamond: the published number. Dots: these nets.
 
     Args:
         curves: from `bookkit.chapter.train`; labels that `table` lacks are not drawn.
@@ -140,9 +142,9 @@ def outcomes_by(
     along: Literal["learning_rate", "depth"],
     panel: str | None = None,
 ) -> Figure:
-    """Draw the error after the last epoch along a setting: a line per estimator.
+    """Draw the error after the last epoch along a setting, one line per estimator.
 
-    Line: the mean of the book's record, with bars where 95 % of runs lie. Dots: these nets; without a record,
+    Line: the mean of the record, with bars where 95 % of its runs lie. Dots: these nets; without a record,
     the line is their mean. A line's name stands before the first comma of its label.
 
     Args:
@@ -195,7 +197,7 @@ def outcomes_by(
     name = "Hidden layers" if along == "depth" else "Learning rate"
     grid.flat[-1].set_xlabel(name)
     figure.supylabel(f"{curves.evaluate_on.iloc[0].capitalize()} error after the last epoch, %", fontsize=10)
-    text = f"{name} and error after the last epoch, a line per estimator, on {_source(curves)}."
+    text = f"{name} and error after the last epoch, one line per estimator, on {_source(curves)}."
     columns = ["label", "line", "x", "recorded", "low", "high", "measured"]
     return Figure(figure, text, points.rename_axis("label").reset_index()[columns])
 
@@ -246,29 +248,32 @@ def _percent_axis(axis: XAxis | YAxis, lowest: float, highest: float) -> None:
 def _label_lines(
     axis: matplotlib.axes.Axes, x: float, ends: pd.Series, colours: dict[str, str], height: float
 ) -> None:
-    """Write each line's name to the right of its end, names that would overlap moved apart.
+    """Write each line's name to the right of its end; names that would overlap are moved apart.
 
     Args:
         axis: `height` inches high, with its title.
         ends: error per line, on the logarithmic axis.
     """
     low, high = np.log(axis.get_ylim())
-    least = (high - low) * LINE_HEIGHT / (height - 0.4)  # a line of text
+    line = (high - low) * LINE_HEIGHT / (height - 0.4)  # of text
     order = np.log(ends).sort_values()
+    names = [textwrap.fill(name, NAME_WIDTH, break_on_hyphens=False) for name in order.index]
+    halves = np.array([line * (1 + name.count("\n")) / 2 for name in names])
+    least = halves[1:] + halves[:-1]  # between the middles of neighbours
+    up = np.concatenate([[0.0], np.cumsum(least)])  # from the lowest name's middle
     places = order.to_numpy().copy()
     for _ in range(100):
         for i in range(1, len(places)):
-            gap = least - (places[i] - places[i - 1])
+            gap = least[i - 1] - (places[i] - places[i - 1])
             if gap > 0:
                 places[i] += gap / 2
                 places[i - 1] -= gap / 2
-        lines = np.arange(len(places))
-        places = np.minimum(places, high - lines[::-1] * least)
-        places = np.maximum(places, low + (lines + 0.4) * least)
-    for name, place in zip(order.index, places):
+        places = np.minimum(places, high - halves[-1] + line / 2 - (up[-1] - up))
+        places = np.maximum(places, low + halves[0] - 0.1 * line + up)
+    for line_name, name, place in zip(order.index, names, places):
         axis.annotate(
             name, (x, np.exp(place)), xytext=(5, 0), textcoords="offset points", va="center",
-            color=colours[name], fontsize=9.5, annotation_clip=False,
+            color=colours[line_name], fontsize=9.5, linespacing=1.0, annotation_clip=False,
         )  # fmt: skip
 
 
