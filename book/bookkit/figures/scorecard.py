@@ -16,7 +16,7 @@ from bookkit.figures.theme import variables
 from bookkit.paths import ROOT
 
 README = ROOT / "docs" / "at_a_glance.svg"
-# colour and sign of a verdict: nothing is said by colour alone
+# colour and marker of a verdict: the marker differs too, for readers who cannot tell the colours
 GOOD, OPEN, BAD = (SERIES[0], "o"), (SERIES[6], "s"), (SERIES[3], "X")
 MARKS = {statistics.AGREES: GOOD, statistics.HOLDS: GOOD, statistics.CLOSE: OPEN}
 MARKS |= {statistics.DIFFERS: BAD, statistics.FAILS: BAD}
@@ -51,7 +51,7 @@ def at_a_glance(numbers: pd.DataFrame, claims: pd.DataFrame, titles: dict[int, s
 
 
 def numbers(numbers: pd.DataFrame, level: float) -> Figure:
-    """Draw the published numbers as diamonds, and where runs fall, with the probability `level`, as bars."""
+    """Draw the published numbers as diamonds, and where runs fall with probability `level` as bars."""
     centre = (numbers.low + numbers.high) / 2
     figure, axes = subplots(height=0.27 * len(numbers) + 1.1)
     rows = np.arange(len(numbers))
@@ -72,7 +72,7 @@ def numbers(numbers: pd.DataFrame, level: float) -> Figure:
 
 
 def claims(claims: pd.DataFrame) -> Figure:
-    """Draw the effects of readings that compare, with their intervals and what the claim says of them."""
+    """Draw the effects of readings that compare nets, with their intervals and the claims' margins."""
     compared = claims[~claims.share.astype(bool)]
     figure, axes, rows = _intervals(compared)
     _difference_axis(axes)
@@ -82,7 +82,8 @@ def claims(claims: pd.DataFrame) -> Figure:
         )
     _mark(axes, compared.effect.to_numpy(), rows, compared.verdict)
     axes.set(xlabel="Mean difference of accuracies")
-    return Figure(figure, "Each comparison's effect with its interval, and where the claim begins.", compared)
+    text = "Each comparison's effect with its interval, and where the claim begins to hold."
+    return Figure(figure, text, compared)
 
 
 def shares(claims: pd.DataFrame) -> Figure:
@@ -96,13 +97,13 @@ def shares(claims: pd.DataFrame) -> Figure:
 
 
 def _difference_axis(axes: Axes) -> None:
-    """Make the x axis linear up to a hundredth and logarithmic beyond, with ticks that read as numbers."""
+    """Make the x axis linear up to 0.01 and logarithmic beyond, with plain numbers as tick labels."""
     axes.set_xscale("symlog", linthresh=0.01)
     axes.set_xticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], ["−1", "−0.1", "−0.01", "0", "0.01", "0.1", "1"])
 
 
 def _intervals(table: pd.DataFrame) -> tuple[matplotlib.figure.Figure, Axes, np.ndarray]:
-    """Draw the intervals of readings as bars, each under its name; the array is where, from the top."""
+    """Draw the intervals of readings as bars, each under its name; return also the rows, from the top."""
     names = [textwrap.fill(f"{claim}. {text}", 74) for claim, text in zip(table.claim, table.text)]
     lines = np.array([name.count("\n") + 2.1 for name in names])
     rows = np.cumsum(lines) - 0.45
