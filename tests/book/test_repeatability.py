@@ -1,4 +1,6 @@
-"""The study of one rounding: on nets whose fate is known, and on paths drawn by hand."""
+"""The study of one rounding error: on nets whose fate is known, and on paths drawn by hand."""
+
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,8 @@ DIGITS = data.load("digits")
 SPEC = Spec(estimator="sigmoid-adjusted", learning_rate=0.3, hidden=(8, 7), stable_loss=True)
 
 
-def test_without_a_rounding_nothing_turns_over():
-    """Nets side by side are themselves rounded otherwise in their last digit."""
+def test_without_a_rounding_error_nothing_flips():
+    """Nets side by side are themselves rounded differently in their last digit."""
     path, accuracies = repeatability.follow(SPEC, DIGITS, 40, rounding=0)
     assert (
         path.distance[0] == 0
@@ -27,7 +29,7 @@ def test_without_a_rounding_nothing_turns_over():
     assert not repeatability.follow(sigmoid, DIGITS, 20, rounding=0.1)[0].differing.any()  # it has no samples
 
 
-def test_the_first_net_is_the_one_trained_alone_and_doubles_begin_a_rounding_apart():
+def test_the_first_net_is_the_one_trained_alone_and_copies_begin_a_rounding_error_apart():
     path, accuracies = repeatability.follow(SPEC, DIGITS, 40, rounding=1e-3)
     weights = curves.initial_layers(SPEC, DIGITS.parts["train"][0].shape[1], DIGITS.classes)
     most = max(np.abs(array).max() for pair in weights for array in pair)
@@ -51,7 +53,7 @@ def test_samples_that_differ_are_counted():
     assert repeatability._differing([first, second, output], np.float32([[1]]), noise) == 2
 
 
-def test_growth_is_that_of_the_steps_before_a_sample_turns_over():
+def test_growth_is_that_of_the_steps_before_a_sample_flips():
     step = list(range(60)) + [60, 85]
     distance = [1e-7 * 10 ** (at / 50) for at in step[:60]] + [0.5, 0.7]
     rows = [
@@ -66,6 +68,22 @@ def test_growth_is_that_of_the_steps_before_a_sample_turns_over():
     assert list(summary["first"].fillna(-1)) == [59, 7, -1]
     assert list(summary["last"]) == [0.7, distance[7], 1e-7]
     assert list(summary.apart) == pytest.approx([0.2, 0, 0])
+    assert list(summary.best) == [0.9, 0.5, 0.1] and not summary.diverged.any()
+
+
+def test_accuracies_are_compared_only_if_the_nets_learned():
+    """Two nets that learned, two that did not, and two that diverged."""
+    rows = [
+        {"estimator": "arm", "distance": [1e-7, 0.3], "accuracy": [0.9, 0.75]},
+        {"estimator": "relax", "distance": [1e-7, 0.3], "accuracy": [0.5, 0.1]},
+        {"estimator": "nvil", "distance": [1e-7, np.nan], "accuracy": [0.1, 0.1]},
+    ]
+    table = pd.DataFrame(rows).assign(depth=1, learning_rate=0.1, step=[[0, 1]] * 3, differing=[[0, 1]] * 3)
+    summary = repeatability.summary(table)
+    assert list(summary.diverged) == [False, False, True]
+    for page in (repeatability.show(summary), repeatability.show_depths(summary)):
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>\s*</tr>", page.to_html())
+        assert cells == ["0.1500", "untrained", "diverged"]
 
 
 def test_the_books_record_follows_every_estimator():

@@ -349,7 +349,9 @@ def test_the_books_record_shows_what_the_page_says_of_it():
         assert nonlinear.test["disarm"] > nonlinear.test[other]
     assert verdicts["rebar", "muprop", "linear", "train"] == statistics.HOLDS
     assert verdicts["muprop", "nvil", "linear", "train"] == statistics.NOT_REPRODUCED
-    assert (verdicts == statistics.NOT_REPRODUCED).sum() == 1
+    assert (verdicts["disarm"] != statistics.NOT_REPRODUCED).all()
+    gaps = linear.test - linear.train
+    assert gaps["concrete"] > 1.2 * gaps.drop("concrete").max()
     curves = findings.learning_curves(nets[nets.architecture == "linear"], findings.POINTS)
     means = curves.groupby(["step", "estimator"]).bound.mean().unstack()
     leads = means.sub(means["leave-one-out"], axis=0)[["reinmax", "concrete", "sigmoid-adjusted"]]

@@ -9,6 +9,7 @@ import html
 import io
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import matplotlib.axes
@@ -134,7 +135,13 @@ def _svg(figure: matplotlib.figure.Figure) -> str:
 
 def intervals(low: Iterable[float], high: Iterable[float], form: str = ".4f") -> list[str | None]:
     """Format pairs of ends as "low to high", with None for a pair that is missing."""
-    return [None if pd.isna(a) or pd.isna(b) else f"{a:{form}} to {b:{form}}" for a, b in zip(low, high)]
+    pairs = zip(low, high)
+    return [None if pd.isna(a) or pd.isna(b) else minus(f"{a:{form}} to {b:{form}}") for a, b in pairs]
+
+
+def minus(number: str) -> str:
+    """Return a formatted number with minus signs in place of hyphens."""
+    return number.replace("-", "−")
 
 
 def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_index: bool = True) -> Styler:
@@ -152,4 +159,9 @@ def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_inde
             wide = column.map(lambda value: len(str(value))).max() > ONE_LINE
             width = "min-width: 16em" if wide else "white-space: nowrap"
             styler.set_table_styles([{"selector": f"td.col{i}", "props": width}], overwrite=False)
-    return styler.format({**(formats or {})}, na_rep="–")
+    signed: dict[Any, Any] = {name: partial(_written, form) for name, form in (formats or {}).items()}
+    return styler.format(signed, na_rep="–")
+
+
+def _written(form: str, value: Any) -> str:
+    return minus(form.format(value))

@@ -171,10 +171,12 @@ def _provenance(seconds: float, name: str, costs: list[dict[str, Any]], address:
     nets, core_seconds, trained = (
         sum(cost[key] for cost in costs) for key in ("nets", "core_seconds", "trained")
     )
-    run = f"This page was made by a run of {_time(seconds)}"
+    run = f"This page was built in {_time(seconds)}"
     if nets:
-        run += f", which trained {trained} nets and had {nets - trained} from this build's record"
-        run += f"; to train all takes about {_time(core_seconds / 2)} on two cores"
+        loaded = f"loaded {nets - trained} nets from this build's record" * bool(nets - trained)
+        new = f"trained {trained} nets" * bool(trained)
+        run += f". It {' and '.join(filter(None, [new, loaded]))}"
+        run += f"; training all of them takes about {_time(core_seconds / 2)} on two cores"
     links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>the notebook</a>']
     links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>the notebook with its results</a>')
     text = f"{run}. Download {' or '.join(links)}."
@@ -185,7 +187,7 @@ def _provenance(seconds: float, name: str, costs: list[dict[str, Any]], address:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def without_results(notebook: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Same seed, another machine: what becomes of one rounding of the initial weights while a net trains."""
+"""Same seed, different machine: how a rounding error of the initial weights grows while a net trains."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,9 @@ from bsn.estimators import ESTIMATORS
 from bsn.spec import Spec
 
 ROUNDING = 1e-7  # of each weight, up or down: float32 has 24 bits
-DOUBLES = 4  # beside the net itself: machines that round otherwise
-CLOSELY, BETWEEN = 200, 25  # steps each of which is looked at, and then from one look to the next
+DOUBLES = 4  # copies beside the net itself: machines that round differently
+CLOSELY, BETWEEN = 200, 25  # the first steps, each of which is compared, and the stride after them
+LEARNED = 0.5  # accuracy above which a net has learned
 GROWS = 10.0  # factor in a hundred steps from which a distance grows
 FITTED = 20  # least number of steps for a fit
 RATES = {True: 0.3, False: 0.05}  # the experiments': where the loss's derivative is taken, and where not
@@ -45,12 +46,12 @@ SCHEMA = pa.schema(
 def follow(
     spec: Spec, source: Data, steps: int, rounding: float = ROUNDING
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Train a net beside `DOUBLES`, whose initial weights are rounded otherwise, by TensorFlow.
+    """Train a net beside `DOUBLES` copies, whose initial weights are rounded differently, by TensorFlow.
 
     Returns:
         One row for each of the first `CLOSELY` steps, then per `BETWEEN`: `step`; `distance`, the greatest
         difference of a weight or bias from the net's before it; `differing`, how many samples of the units
-        differ from the net's at it, over all doubles, layers and examples of its mini-batch.
+        differ from the net's at it, over all copies, layers and examples of its mini-batch.
         Then the nets' accuracies after the last step, the net's own first, [1 + `DOUBLES`].
     """
     nets = curves.Nets([spec] * (1 + DOUBLES), source.parts, source.classes)
@@ -138,9 +139,11 @@ def summary(paths: pd.DataFrame) -> pd.DataFrame:
     """Summarise `follow_all`: one row for each estimator and depth.
 
     Returns:
-        `growth`, the factor by which the distance grows in a hundred steps until a sample turns over, a fit
-        of its logarithm, NaN of fewer than `FITTED`; `first`, the first step seen at which one has, NaN if
-        none; `last`, the distance at the end; `apart`, the greatest difference of two nets' accuracies there.
+        `growth`, the factor by which the distance grows in a hundred steps until a sample flips, a fit of its
+        logarithm, NaN of fewer than `FITTED`; `first`, the first compared step at which one has flipped, NaN
+        if none; `last`, the distance at the end; `apart`, the greatest difference of two nets' accuracies
+        there; `best`, the greatest of these accuracies; `diverged`, whether the distance became NaN or
+        infinite.
     """
     rows = []
     for row in paths.to_dict("records"):
@@ -152,35 +155,51 @@ def summary(paths: pd.DataFrame) -> pd.DataFrame:
         )
         summed = {name: row[name] for name in ("estimator", "depth", "learning_rate")}
         summed |= {"growth": 10 ** (100 * slope), "first": first, "last": distance[-1]}
-        rows.append(summed | {"apart": float(np.ptp(row["accuracy"]))})
+        summed |= {"apart": float(np.ptp(row["accuracy"])), "best": max(row["accuracy"])}
+        rows.append(summed | {"diverged": not np.isfinite(distance).all()})
     return pd.DataFrame(rows)
 
 
 def show(table: pd.DataFrame) -> Styler:
-    """Format `summary` for a page: one row per net, with its doubles."""
+    """Format `summary` for a page: one row per net, with its copies."""
     names = {
         "estimator": "estimator",
         "depth": "layers",
-        "first": "first step that differs",
+        "first": "first flip",
         "last": "difference at the end",
         "apart": "accuracies apart",
     }
-    page = table[list(names)].assign(estimator=table.estimator.map(_title)).rename(columns=names)
-    formats = ["{:.0f}", "{:.0e}", "{:.4f}"]
-    return styled(page, dict(zip(list(names.values())[2:], formats)))
+    page = table[list(names)].assign(estimator=table.estimator.map(_title), apart=_apart(table))
+    page = page.rename(columns=names)
+    formats = {"first flip": "{:.0f}", "difference at the end": "{:.0e}"}
+    return _right_aligned(styled(page, formats), [4])
 
 
 def show_depths(table: pd.DataFrame) -> Styler:
     """Format `summary` of two depths for a page: one row per estimator."""
     parts = []
-    for depth, part in table.groupby("depth"):
+    for depth, part in table.assign(apart=_apart(table)).groupby("depth"):
         layers = _layers(depth)
-        names = {"first": f"first step, {layers}", "apart": f"accuracies apart, {layers}"}
+        names = {"first": f"first flip, {layers}", "apart": f"accuracies apart, {layers}"}
         parts.append(part.set_index("estimator")[list(names)].rename(columns=names))
     page = pd.concat(parts, axis=1).reset_index()
     page = page.assign(estimator=page.estimator.map(_title))
     page = page[["estimator", *sorted(page.columns[1:], key=lambda name: not name.startswith("first"))]]
-    return styled(page, {name: "{:.0f}" if "first" in name else "{:.4f}" for name in page.columns[1:]})
+    formats = {name: "{:.0f}" for name in page.columns[1:] if "first" in name}
+    return _right_aligned(styled(page, formats), range(1 + len(formats), len(page.columns)))
+
+
+def _apart(table: pd.DataFrame) -> list[str]:
+    """Return how far the accuracies of each row of `summary` are apart, if its nets learned."""
+    return [
+        "diverged" if diverged else "untrained" if best <= LEARNED else f"{apart:.4f}"
+        for diverged, best, apart in zip(table.diverged, table.best, table.apart)
+    ]
+
+
+def _right_aligned(page: Styler, columns: Iterable[int]) -> Styler:
+    cells = ", ".join(f"td.col{i}, th.col_heading.col{i}" for i in columns)
+    return page.set_table_styles([{"selector": cells, "props": "text-align: right"}], overwrite=False)
 
 
 def _layers(depth: Any) -> str:
@@ -216,6 +235,6 @@ def figure(paths: pd.DataFrame) -> Figure:
         axes[1].annotate(word, **where, textcoords="offset points", color=colour, va="top", fontsize=9.5)
     drawn.supxlabel("Training step", fontsize=10)
     drawn.supylabel("Largest difference of a weight", fontsize=10)
-    text = "How far nets are apart that begin one rounding apart, by training step, estimator and depth."
+    text = "How far nets that begin one rounding error apart move apart, by step, estimator and depth."
     columns = ["step", "distance", "differing"]
     return Figure(drawn, text, chosen[["estimator", "depth", *columns]].explode(columns))
