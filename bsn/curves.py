@@ -35,7 +35,7 @@ DIFFER = "learning_rate slope_rate slope_in_training slope_in_evaluation train_m
 
 
 class Curve(NamedTuple):
-    """What became of one net.
+    """The learning curve of one net, and the step at which it diverged.
 
     Attributes:
         points: (epochs completed, steps, metric, accuracy). The metrics are those of the post: "training",
@@ -77,7 +77,7 @@ class Nets:
             (tf.constant(np.compress(live, images, axis=1)), tf.constant(labels, tf.int32))
             for images, labels in both
         )
-        self._steps, self._count_right = programs(common.estimator, common.stable_loss)
+        self._steps, self._count_right = programs(common.estimator, common.stable_loss, common.temperature)
 
     def train(
         self, rows: np.ndarray, noise: np.ndarray, step: int, slope: np.ndarray, stochastic: np.ndarray
@@ -105,7 +105,7 @@ class Nets:
 
 
 @functools.cache
-def programs(estimator: str, stable_loss: bool) -> tuple[Function, Function]:
+def programs(estimator: str, stable_loss: bool, temperature: float) -> tuple[Function, Function]:
     """Return the training and the evaluation of R nets; XLA compiles each once for equal shapes."""
     loss = training.cross_entropy if stable_loss else training.log_of_softmax
 
@@ -123,7 +123,7 @@ def programs(estimator: str, stable_loss: bool) -> tuple[Function, Function]:
 
     @tf.function(jit_compile=True, autograph=False)
     def train(layers, states, images, labels, rows, noise, steps, rate, slope, stochastic):  # type: ignore
-        unit, estimate = behaviour(estimator, slope[:, None, None], rate)
+        unit, estimate = behaviour(estimator, slope[:, None, None], rate, temperature)
 
         def step(t, layers, states, right, first_bad):  # type: ignore
             x, y = tf.gather(images, rows[t]), tf.gather(labels, rows[t])

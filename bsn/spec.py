@@ -27,14 +27,15 @@ class Spec:
     Equal settings make equal specs, whatever their spelling: lists become tuples, NumPy numbers Python's.
 
     Attributes:
-        estimator: a name in `bsn.estimators.ESTIMATORS`, with its default options: a temperature of 1/2,
-            eta 1; Gumbel-Rao averages 10 evenly spaced noises.
+        estimator: a name in `bsn.estimators.ESTIMATORS`, with its default options but for the temperature:
+            eta is 1; Gumbel-Rao averages 10 evenly spaced noises.
         learning_rate: as the post writes it. Gradients are summed over the batch and the loss is a tenth of
             the cross-entropy, so the rate in the usual convention is 5 times this.
         hidden: widths of the hidden layers.
         slope_rate: factor on the slope after each epoch; 1 keeps it constant.
         slope_in_training: whether training uses the annealed slope too. The post's code does not.
         slope_in_evaluation: whether the evaluation uses the annealed slope.
+        temperature: of a relaxed estimator that has this option.
         train_mode, eval_mode: "stochastic" samples, "deterministic" rounds.
         stable_loss: compute log-softmax in one step; False takes the log of the softmax, as the post does.
         zero_biases: start biases at 0; False draws them Glorot-uniform, as the post does.
@@ -52,6 +53,7 @@ class Spec:
     slope_rate: float = 1.0
     slope_in_training: bool = False
     slope_in_evaluation: bool = True
+    temperature: float = 0.5
     train_mode: str = "stochastic"
     eval_mode: str = "stochastic"
     stable_loss: bool = False
@@ -65,7 +67,7 @@ class Spec:
     def __post_init__(self) -> None:
         for name, choices in dict(estimator=ESTIMATORS, **CHOICES).items():
             check_choice(getattr(self, name), choices, f"spec: {name}")
-        for name in ("learning_rate", "slope_rate"):
+        for name in ("learning_rate", "slope_rate", "temperature"):
             self._set(name, check_positive(getattr(self, name), f"spec: {name}"))
         for name, (low, high) in RANGES.items():
             self._set(name, check_whole(getattr(self, name), low, high, f"spec: {name}"))
@@ -81,6 +83,8 @@ class Spec:
         entry = ESTIMATORS[self.estimator]
         if self.slope_rate != 1 and not entry.slope:
             raise InputError(f"spec: slope_rate is {self.slope_rate} with {self.estimator}; expected 1")
+        if self.temperature != 0.5 and "temperature" not in entry.options:
+            raise InputError(f"spec: temperature is {self.temperature} with {self.estimator}; expected 0.5")
         if self.train_mode == "deterministic" and not entry.deterministic:
             raise InputError(
                 f"spec: train_mode is 'deterministic' with {self.estimator}; expected stochastic"

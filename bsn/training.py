@@ -122,26 +122,33 @@ def descend(parameters: Any, gradients: Any, rate: Any) -> Any:
     return tf.nest.map_structure(lambda p, g: p - rate * g, parameters, gradients)
 
 
-def behaviour(estimator: str, slope: Any, rate: Any) -> tuple[Function, Function | None]:
+def behaviour(
+    estimator: str, slope: Any, rate: Any, temperature: float = 0.5
+) -> tuple[Function, Function | None]:
     """Return the `unit` and the `estimate` of `train_step` for the estimator of that name."""
     entry = ESTIMATORS[estimator]
+    relaxed = {"temperature": temperature} if "temperature" in entry.options else {}
 
     def unit(a: Tensor, u: Tensor) -> Tensor:
         if entry.kind == "sampler":
-            return entry.function(a, further_noise(estimator, slope * a, u), slope)
+            return entry.function(a, further_noise(estimator, slope * a, u), slope, **relaxed)
         return sample(a, u[0] if entry.noise == "K" else u)  # of several noises the first is the net's own
 
-    return unit, None if entry.kind == "sampler" else functools.partial(layer_gradient, estimator, rate)
+    if entry.kind == "sampler":
+        return unit, None
+    return unit, functools.partial(layer_gradient, estimator, rate, relaxed)
 
 
 def layer_gradient(
-    estimator: str, rate: Any, f: Function, h: Tensor, a: Tensor, u: Tensor, state: Any
-) -> tuple[Tensor, Any]:
+    estimator: str, rate: Any, relaxed: dict[str, Any],
+    f: Function, h: Tensor, a: Tensor, u: Tensor, state: Any,
+) -> tuple[Tensor, Any]:  # fmt: skip
     """Return the gradient with respect to a layer's logits a, of its inputs h, and the layer's new state.
 
     Where an estimator asks for f between 0 and 1, MuProp takes the layers above by their means, REBAR and
-    RELAX relaxed. What is left to the caller learns by SGD at the net's rate: NVIL's baseline, linear in h,
-    and RELAX's surrogate, eta f as in REBAR plus a net of ten hidden units.
+    RELAX relaxed, REBAR at the temperature in `relaxed`. What is left to the caller learns by SGD at the
+    net's rate: NVIL's baseline, linear in h, and RELAX's surrogate, eta f as in REBAR plus a net of ten
+    hidden units.
     """
     noise = further_noise(estimator, a, u)
     if estimator == "nvil":
@@ -162,9 +169,9 @@ def layer_gradient(
         return g, descend(state, slopes, rate)
     if ESTIMATORS[estimator].initial:
         return gradient(estimator, f, a, noise, state)
-    between = {"muprop": sigmoid, "rebar": concrete}.get(estimator)
+    between = {"muprop": sigmoid, "rebar": functools.partial(concrete, **relaxed)}.get(estimator)
     options = {"smooth": lambda outputs: f(outputs, between)} if between else {}
-    return gradient(estimator, f, a, noise, **options)[0], state
+    return gradient(estimator, f, a, noise, **options, **relaxed)[0], state
 
 
 def further_noise(estimator: str, a: Tensor, u: Tensor) -> Tensor:

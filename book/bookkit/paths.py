@@ -20,6 +20,7 @@ RECORD = RECORDS / "experiments.parquet"
 CONFIRMATORY = RECORDS / "confirmatory.parquet"
 RANKING = RECORDS / "ranking.parquet"
 TENSORFLOW = RECORDS / "tensorflow.parquet"
+COSTS = RECORDS / "costs.parquet"
 REPEATABILITY = RECORDS / "repeatability.parquet"
 VAE = RECORDS / "vae.parquet"
 

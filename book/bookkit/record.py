@@ -30,16 +30,16 @@ T = TypeVar("T")
 Row = dict[str, Any]  # one trained net: the columns of `SCHEMA`, or of another
 
 SEMANTICS = 1  # raise it when a change gives the same spec other results: the golden test tells
-# fields since formats 1 and 2; what they are in older nets, which keep their keys
-ADDED = {"zero_biases": False, "engine": "compiled"}
-LACKED: dict[bytes, list[str]] = {b"1": ["zero_biases", "engine"], b"2": ["engine"], b"3": []}
+# fields since formats 1 to 3; what they are in older nets, which keep their keys
+ADDED = {"zero_biases": False, "engine": "compiled", "temperature": 0.5}
+LACKED = {b"1": [*ADDED], b"2": ["engine", "temperature"], b"3": ["temperature"], b"4": []}
 COMPUTED_WITH = ["bsn", "numba", "numpy", "scipy", "tensorflow"]
 
 SCHEMA = pa.schema(
     [("key", pa.string()), ("semantics", pa.int64()), ("data", pa.string()), ("dataset", pa.string())]
     + [(name, pa.string()) for name in ("engine", "estimator", "hidden", "train_mode", "eval_mode")]
     + [(name, pa.string()) for name in ("train_on", "evaluate_on")]
-    + [(name, pa.float64()) for name in ("learning_rate", "slope_rate")]
+    + [(name, pa.float64()) for name in ("learning_rate", "slope_rate", "temperature")]
     + [(name, pa.bool_()) for name in ("slope_in_training", "slope_in_evaluation")]
     + [(name, pa.bool_()) for name in ("stable_loss", "zero_biases")]
     + [(name, pa.int64()) for name in ("seed", "epochs", "steps_per_epoch", "diverged_step")]
@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
     + [("after_epoch", pa.list_(pa.int64())), ("step", pa.list_(pa.int64()))]
     + [("metric", pa.list_(pa.string())), ("value", pa.list_(pa.float64()))]
     + [("digest", pa.string())],
-    metadata={"bsn_format": "3"},
+    metadata={"bsn_format": "4"},
 )
 
 
@@ -160,11 +160,11 @@ def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
         raise refused(path, "must not be read") from None
     except Exception:  # of many kinds, for what is malformed
         raise refused(path, "is cut short or damaged") from None
-    written = (table.metadata or {}).get(b"bsn_format", b"3")  # other kinds of nets have no format
+    written = (table.metadata or {}).get(b"bsn_format", b"4")  # other kinds of nets have no format
     lacked = LACKED.get(written, [])
     expected = [field for field in schema if field.name not in lacked]
     if written not in LACKED or not table.equals(pa.schema(expected)):
-        raise refused(path, "is not a record of trained nets in format 1, 2 or 3")
+        raise refused(path, "is not a record of trained nets in format 1, 2, 3 or 4")
     rows = [{name: ADDED[name] for name in lacked} | row for row in rows]
     for row in rows:
         if row["digest"] != digest(row):

@@ -14,9 +14,8 @@ def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-def relaxed(a, u):
-    """Concrete at temperature 1/2."""
-    return sigmoid((a - np.log(u) + np.log(1 - u)) / 0.5)
+def relaxed(a, u, temperature):
+    return sigmoid((a - np.log(u) + np.log(1 - u)) / temperature)
 
 
 def draws_that_fit(p, u, k=10):
@@ -37,12 +36,12 @@ def state(nets, i, estimator):
     return layers, [averaged.get(estimator, lambda m: ())(m) for m in moments]
 
 
-def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
+def train_step(parameters, moments, x, y, noise, slope, rate, estimator, temperature=0.5):
     """One SGD step on the sum over the batch of -mean_k(y log q), for one net and one pass.
 
     Args:
         parameters: [(W, b), ...]; moments: for each hidden layer (N, D), (mean loss,) or ().
-        x: [B, D]; y: one-hot [B, C]; noise: for each hidden layer [B, H].
+        x: [B, D]; y: one-hot [B, C]; noise: for each hidden layer [B, H]; temperature: of relaxed units.
 
     Returns:
         New parameters, new moments, and which predictions are right [B].
@@ -53,7 +52,7 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
         p = sigmoid(slope * a)
         logits.append(a)
         b = (u < p).astype(float)
-        outputs.append({"sigmoid": p, "concrete": relaxed(slope * a, u)}.get(estimator, b))
+        outputs.append({"sigmoid": p, "concrete": relaxed(slope * a, u, temperature)}.get(estimator, b))
     weight, bias = parameters[-1]
     z = outputs[-1] @ weight + bias
     q = np.exp(z) / np.exp(z).sum(1, keepdims=True)
@@ -79,11 +78,11 @@ def train_step(parameters, moments, x, y, noise, slope, rate, estimator):
         elif estimator == "reinmax":
             upstream = through * slope * np.abs(b - p) / 2
         elif estimator in ("concrete", "st-gumbel"):
-            soft = relaxed(slope * logits[hidden], noise[hidden])
-            upstream = through * slope * soft * (1 - soft) / 0.5
+            soft = relaxed(slope * logits[hidden], noise[hidden], temperature)
+            upstream = through * slope * soft * (1 - soft) / temperature
         elif estimator == "gumbel-rao":
-            soft = relaxed(slope * logits[hidden], draws_that_fit(p, noise[hidden]))
-            upstream = through * slope * (soft * (1 - soft)).mean(0) / 0.5
+            soft = relaxed(slope * logits[hidden], draws_that_fit(p, noise[hidden]), temperature)
+            upstream = through * slope * (soft * (1 - soft)).mean(0) / temperature
         elif estimator == "reinforce":
             upstream = (b - sigmoid(logits[hidden])) * losses[:, None]
         elif estimator == "moving-average":

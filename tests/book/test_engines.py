@@ -62,16 +62,19 @@ def test_three_steps_and_an_evaluation_against_numpy(engine, name, stable, seed_
         images = rng.random((count, 8)) * (rng.random((count, 8)) < 0.6)
         images[-1] = 0  # a black one
         parts[part] = np.float32(images), np.int32(rng.integers(0, 10, count))
+    temperature = 0.7 if "temperature" in entry.options else 0.5
     common = dict(
-        estimator=name, hidden=(6, 5), stable_loss=stable, train_on="validation", evaluate_on="test"
-    )
+        estimator=name, hidden=(6, 5), stable_loss=stable, train_on="validation", evaluate_on="test",
+        temperature=temperature,
+    )  # fmt: skip
     specs = [Spec(learning_rate=rate, **common) for rate in rates]
     nets = ENGINES[engine](specs, data.Data("small", parts, 10))
 
     def step(i, state, part, rows, u, rate, estimator):
         u = np.split(u if stochastic[i] else np.full_like(u, 0.5), [6], axis=-1)
         (images, labels), y = parts[part], np.eye(10)
-        return reference.train_step(*state, images[rows], y[labels[rows]], u, slopes[i], rate, estimator)
+        examples = images[rows], y[labels[rows]], u
+        return reference.train_step(*state, *examples, slopes[i], rate, estimator, temperature)
 
     order = np.int32(rng.integers(10, 20, (3, 7)))  # some images twice
     noise, of_test = np.float32(rng.random((3, 7, 11))), np.float32(rng.random((521, 11)))

@@ -89,7 +89,7 @@ def damages(path, trap):
 
     def newer_format():
         table = pq.read_table(path)
-        pq.write_table(table.replace_schema_metadata({"bsn_format": "4"}), path)
+        pq.write_table(table.replace_schema_metadata({"bsn_format": "5"}), path)
 
     cut = [lambda end=end: path.write_bytes(whole[:end]) for end in (0, 9, len(whole) // 2, -9)]
     foreign = [lambda: path.write_text("nothing of the kind"), lambda: path.write_bytes(pickle.dumps(trap))]
@@ -99,7 +99,7 @@ def damages(path, trap):
             replaced(value=[0.5] * len(row["value"]), digest=row["digest"]), replaced(digest=None),
             replaced(**dict.fromkeys(row)), replaced(value=[], digest=row["digest"]),
         ],
-        "is not a record of trained nets in format 1, 2 or 3": [
+        "is not a record of trained nets in format 1, 2, 3 or 4": [
             newer_format, lambda: pq.write_table(pa.table({"key": ["a"]}), path),
         ],
         "training semantics 2, newer than 1": [replaced(semantics=2)],
@@ -142,7 +142,14 @@ def test_any_flipped_byte_of_a_record_is_refused_or_changes_nothing(folder):
     assert refused > 50
 
 
-@pytest.mark.parametrize("format_, lacked", [("1", ["zero_biases", "engine"]), ("2", ["engine"])])
+@pytest.mark.parametrize(
+    "format_, lacked",
+    [
+        ("1", ["zero_biases", "engine", "temperature"]),
+        ("2", ["engine", "temperature"]),
+        ("3", ["temperature"]),
+    ],
+)
 def test_a_net_of_an_older_format_is_still_found(folder, format_, lacked):
     """It had no such fields; its key and digest are as they were."""
     spec = short()

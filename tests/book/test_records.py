@@ -15,8 +15,8 @@ SHORT = dict(stable_loss=True, epochs=1, steps_per_epoch=101)
 def small(monkeypatch, tmp_path, mnist_dir):
     """Few and small nets in each record, which goes to a file in a temporary folder."""
     for name, value in (
-        ("RANKED", ("arm", "disarm")), ("SHARED", SHORT), ("DEPTHS", (1,)), ("WIDTH", 5),
-        ("LEARNING_RATES", (0.01, 0.1)), ("SEEDS", range(1, 3)),
+        ("RANKED", ("disarm", "st-gumbel")), ("SHARED", SHORT), ("DEPTHS", (1,)), ("WIDTH", 5),
+        ("LEARNING_RATES", (0.01, 0.1)), ("TEMPERATURES", (0.5, 1.0)), ("SEEDS", range(1, 3)), ("ROUNDS", 1),
     ):  # fmt: skip
         monkeypatch.setattr(ranking, name, value)
     for name, value in (("FOLLOWED", ("arm", "disarm")), ("DEPTHS", (1,)), ("WIDTH", 5), ("STEPS", 30)):
@@ -40,7 +40,7 @@ def small(monkeypatch, tmp_path, mnist_dir):
 
 @pytest.mark.slow
 def test_every_record_is_made_and_made_again_without_training(small, monkeypatch, capsys):
-    sizes = {"confirmatory": 3, "experiments": 1, "tensorflow": 1, "ranking": 8}
+    sizes = {"confirmatory": 3, "experiments": 1, "tensorflow": 1, "ranking": 15, "costs": 2}
     sizes |= {"repeatability": 2, "vae": 1}
     assert sizes.keys() == small.keys()
     for name, nets in sizes.items():
@@ -48,9 +48,10 @@ def test_every_record_is_made_and_made_again_without_training(small, monkeypatch
     engines = [row["engine"] for name in ("experiments", "tensorflow") for row in record.read(small[name][1])]
     assert engines == ["compiled", "tensorflow"]
     rows = record.read(small["ranking"][1])
-    best = ranking.best_rates(ranking.finals(record.curves(rows[:4])))
-    judged = ranking.finals(record.curves(rows[4:]))
-    assert set(judged.learning_rate) <= set(best.learning_rate) and set(judged.seed) == {1, 2}
+    nets = ranking.finals(record.curves(rows))
+    judged = nets[nets.evaluate_on == "test"]
+    best = ranking.best_settings(nets[nets.evaluate_on == "validation"])
+    assert len(judged.merge(best, on=ranking.SETTING)) == len(judged) and set(judged.seed) == {1, 2}
     monkeypatch.setattr(runs, "train", None)
     assert cli.main(["record", "--adopt", "ranking"]) == 0 and record.read(small["ranking"][1]) == rows
 

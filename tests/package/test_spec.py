@@ -12,6 +12,7 @@ REFUSED = {
     "learning_rate": [-0.1, 0, float("nan"), float("inf"), "0.1", True],
     "hidden": [[], [0], 100, [100] * 9, "100"],
     "slope_rate": [0],
+    "temperature": [0, -0.5, "warm", 0.7],  # the last with an estimator that has none
     "slope_in_training": ["yes"],
     "train_mode": ["random"],
     "eval_mode": [None],

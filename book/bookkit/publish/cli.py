@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add = record.add_mutually_exclusive_group().add_argument
     add("--csv", action="store_true", help="one row per net and experiment, as CSV")
     studies, words = (
-        ("confirmatory", "experiments", "tensorflow", "ranking", "repeatability", "vae"),
+        ("confirmatory", "experiments", "tensorflow", "ranking", "costs", "repeatability", "vae"),
         "make a record of the book from this build's",
     )
     add(

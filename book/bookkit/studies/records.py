@@ -1,6 +1,6 @@
 """The book's records: which nets each of them holds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,6 @@ from bookkit.data import Data
 from bookkit.settings import Settings
 from bookkit.studies import ranking, repeatability
 from bookkit.studies.vae import runs as vae
-from bsn.spec import Spec
 
 SEEDS = range(1, 11)
 
@@ -21,23 +20,13 @@ def _experiments(source: Data, settings: Settings, engine: str) -> list[record.R
     return runs.rows(experiments.specs(SEEDS, engine == "tensorflow"), source, settings, engine)[0]
 
 
-def _ranking(source: Data, settings: Settings) -> list[record.Row]:
-    def train(nets: Mapping[str, dict[str, Any]], seeds: range) -> list[record.Row]:
-        specs = [Spec(**fields, **ranking.SHARED, seed=seed) for fields in nets.values() for seed in seeds]
-        return runs.rows(specs, source, settings, "compiled")[0]
-
-    tried = ranking.tuning(ranking.RANKED, ranking.DEPTHS, ranking.WIDTH, ranking.LEARNING_RATES)
-    tuned = train(tried, range(ranking.TUNING_SEED, ranking.TUNING_SEED + 1))
-    rates = ranking.best_rates(ranking.finals(record.curves(tuned)))
-    return tuned + train(ranking.judged(rates, ranking.WIDTH), ranking.SEEDS)
-
-
 Train = Callable[[Data, Settings], list[Any]]
 BOOK: dict[str, tuple[Train, Any, Any]] = {
     "confirmatory": (confirmatory.train, paths.CONFIRMATORY, confirmatory.SCHEMA),
     "experiments": (partial(_experiments, engine="compiled"), paths.RECORD, record.SCHEMA),
     "tensorflow": (partial(_experiments, engine="tensorflow"), paths.TENSORFLOW, record.SCHEMA),
-    "ranking": (_ranking, paths.RANKING, record.SCHEMA),
+    "ranking": (ranking.train, paths.RANKING, record.SCHEMA),
+    "costs": (ranking.time_steps, paths.COSTS, ranking.COSTS_SCHEMA),
     "repeatability": (repeatability.train, paths.REPEATABILITY, repeatability.SCHEMA),
     "vae": (lambda *given: vae.train(vae.BOOK_RUNS, *given)[0].to_dict("records"), paths.VAE, vae.SCHEMA),
 }
