@@ -68,7 +68,7 @@ def assert_figures(site, page, width):
         assert min(words.evaluate_all(SIZES)) > 8.5  # pixels
         assert not words.evaluate_all(OUTSIDE)
     captions = page.locator("figure:has(.bsn-figure) > figcaption .caption-text").all_text_contents()
-    assert len(captions) == figures.count() and all(re.search(r"\w[.?]\W*$", text) for text in captions), (
+    assert len(captions) == figures.count() and all(re.search(r"[.?]\W*$", text) for text in captions), (
         captions
     )
     links = page.locator(".bsn-figure a.bsn-data").all()
@@ -108,10 +108,9 @@ def test_code_and_tables_are_whole_on_a_small_laptop(site, open_page, name):
     assert not page.locator("details details").count()
 
 
-def test_an_old_address_leads_to_the_new_page(site, open_page):
+def test_an_old_address_leads_to_the_new_page(site):
     for old, new in site_builder.MOVED.items():
-        page = open_page((site / f"{old}.html").as_uri())
-        page.wait_for_url(f"**/{new}.html")
+        assert f"url={new}.html" in (site / f"{old}.html").read_text() and (site / f"{new}.html").exists()
 
 
 @pytest.mark.parametrize("term, name", [("annealing", "experiment_3"), ("Bonferroni", "scorecard")])

@@ -101,7 +101,9 @@ def outcomes(curves: pd.DataFrame, table: pd.DataFrame) -> Figure:
     curves = curves[curves.label.isin(table.index)]
     finals = runs.final_accuracies(curves)
     recorded = _recorded_finals(curves)
-    figure, axis = subplots(height=0.27 * len(table) + 0.9)
+    names = [textwrap.fill(str(label), 27) for label in table.index]
+    row = 0.38 if any("\n" in name for name in names) else 0.27  # inches
+    figure, axis = subplots(height=row * len(table) + 0.9)
     axis.set_xscale("log")
     rows = np.arange(len(table))
     low, high, mean, published = (_per_cent(table[name]) for name in ("high", "low", "recorded", "published"))
@@ -126,7 +128,7 @@ def outcomes(curves: pd.DataFrame, table: pd.DataFrame) -> Figure:
     axis.scatter(published, rows, **PUBLISHED)
     drawn = np.concatenate([low, high, published, _per_cent(finals.final), _per_cent(some.final)])
     _percent_axis(axis.xaxis, np.nanmin(drawn) * 0.85, np.nanmax(drawn) * 1.15)
-    name_rows(axis, list(table.index), downwards=True)
+    name_rows(axis, names, downwards=True)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel(f"{curves.evaluate_on.iloc[0].capitalize()} error after the last epoch, %")

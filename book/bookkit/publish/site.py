@@ -88,6 +88,8 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
         print(ran.stdout + ran.stderr, file=sys.stderr)
         print("bsn: the site was not built; the warnings above say why", file=sys.stderr)
         return 1
+    for unused in site.rglob("*.map"):  # for who debugs the theme
+        unused.unlink()
     (site / ".buildinfo").unlink()  # of use to Sphinx alone, and other in another folder
     if SITE.exists():
         os.rename(SITE, scratch / "last")
