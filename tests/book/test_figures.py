@@ -2,9 +2,11 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from bookkit.figures import pictures
 from bookkit.figures.training import learning_curves
 from bookkit.paths import BOOK
 from bsn.estimators import ESTIMATORS
@@ -39,6 +41,16 @@ def test_every_curve_has_its_name_at_its_end_and_none_covers_another(no_recorded
     for pair in (heights[:2], heights[2:]):
         assert abs(pair[0] - pair[1]) > 8  # points: a line of text
     assert figure.data.error.max() == pytest.approx(90.42)  # a net that diverged is there
+
+
+def test_images_of_any_number_of_pixels_are_pictures():
+    """Users bring their own data: three pixels, or 17."""
+    for pixels, side in ((3, 2), (16, 4), (17, 5)):
+        images = np.arange(2.0 * pixels).reshape(2, pixels) + 1
+        drawn = pictures.square(images)
+        assert drawn.shape == (2, side, side) and drawn.sum() == images.sum()
+        assert (drawn.reshape(2, -1)[:, :pixels] == images).all()
+        assert pictures.coins(drawn[0] / drawn.max(), np.ones([4, 9])).svg
 
 
 def test_the_api_page_tables_the_registry():

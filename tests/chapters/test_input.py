@@ -102,7 +102,7 @@ WILD = [
 @pytest.mark.parametrize("name", RULES)
 def test_wild_values_are_refused_by_every_rule(name):
     jsonschema.Draft4Validator.check_schema(RULES[name])
-    for value in WILD:
+    for value in WILD[:1] + WILD[2:] if name == "logit" else WILD:  # a logit may be -1
         with pytest.raises(InputError) as raised:
             check(name, value)
         message = str(raised.value)

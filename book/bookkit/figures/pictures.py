@@ -12,6 +12,14 @@ from bookkit.figures.style import INK, MUTED, WIDTH, Figure, subplots
 SMALL, LARGE, GAP = 10.0, 22.0, 2.0  # panels of `coins`, in units of its axes
 
 
+def square(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels [..., D] as pictures [..., side, side], with zeros added if D is no square number."""
+    side = int(np.ceil(pixels.shape[-1] ** 0.5))
+    missing = side**2 - pixels.shape[-1]
+    padded = np.pad(pixels, [(0, 0)] * (pixels.ndim - 1) + [(0, missing)])
+    return padded.reshape(*pixels.shape[:-1], side, side)
+
+
 def coins(image: np.ndarray, samples: np.ndarray, shown: int = 4) -> Figure:
     """Draw an image, the first samples of a hidden layer that sees it, and each unit's firing rate.
 

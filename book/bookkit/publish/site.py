@@ -143,7 +143,7 @@ def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None 
             if output.get("metadata", {}).get("figure"):
                 cell.metadata["mystnb"] = {"figure": output.metadata.pop("figure")}
     provenance = _provenance(notebook.metadata.papermill.duration, name, costs, address)
-    notebook.cells.append(nbformat.v4.new_markdown_cell(provenance))
+    notebook.cells.append(nbformat.v4.new_markdown_cell(provenance, id="provenance"))
     return notebook
 
 
@@ -196,7 +196,7 @@ def without_results(notebook: Any) -> Any:
     """Return a chapter that has not been run: its text, with a note, and gaps in place of results."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\{glue:text\}`[^`]*`", "…", cell.source)
+            cell.source = re.sub(r"\{(?:glue:text|numref)\}`[^`]*`", "…", cell.source)
     note = "```{warning}\nThis chapter has not been run in this build: its results are missing.\n```"
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note, id="note"))
     return notebook
