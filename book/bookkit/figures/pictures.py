@@ -62,7 +62,7 @@ def coins(image: np.ndarray, samples: np.ndarray, shown: int = 4) -> Figure:
     count = f"{shown} samples" if shown > 1 else "One sample"
     titles = {0: "Image", LARGE + 2 * GAP: f"{count} of {len(rates)} units", right: "Firing rates"}
     for left, title in titles.items():
-        axis.text(left, -0.9, title, fontsize=9.5)
+        axis.text(left, -0.9, title, fontsize=10)
 
     data = pd.DataFrame(samples[:shown].T.astype(int)).rename(columns=lambda i: f"sample {i + 1}")
     data = data.rename_axis("unit").assign(rate=rates).reset_index()
