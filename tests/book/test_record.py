@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Armed, run_bsn
 
-from bookkit import data, experiments, paths, record, runs, statistics
+from bookkit import confirmatory, data, experiments, paths, record, runs
 from bookkit.settings import Settings
 from bsn import InputError, Spec
 
@@ -226,7 +226,8 @@ def test_record_on_the_command_line(folder):
     assert listed.returncode == 0 and listed.stdout.startswith(",".join(experiments.CSV) + "\n")
     table = pd.read_csv(io.StringIO(listed.stdout), dtype={"hidden": str})
     evaluations = table.drop_duplicates(experiments.CSV[2:])
-    distinct = statistics.book_runs().drop_duplicates([*experiments.SETTINGS, "seed"])
+    distinct = confirmatory.evaluations(confirmatory.book_rows())
+    distinct = distinct.drop_duplicates([*experiments.SETTINGS, "seed"])
     assert len(evaluations.query("seed > 900")) == len(distinct)
     assert set(table.experiment.dropna()) == set(range(9)) and table.label.notna().all()
     assert ",false,mnist,1,20," in listed.stdout and ",true," in listed.stdout and "True" not in listed.stdout

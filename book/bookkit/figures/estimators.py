@@ -6,7 +6,7 @@ import matplotlib.axes
 import numpy as np
 import pandas as pd
 
-from bookkit.figures.style import GRID, INK, LINES, MUTED, SERIES, Figure, panels, subplots
+from bookkit.figures.style import GRID, INK, LINES, MUTED, SERIES, Figure, minus, panels, subplots
 from bsn.backend import tf
 from bsn.estimators.registry import ESTIMATORS
 
@@ -91,11 +91,7 @@ def passes(
     frames = []
     for (forward, backward), name in zip(cells, names):
         entry = ESTIMATORS[name]
-        a = tf.constant(logits)
-        with tf.GradientTape() as tape:
-            tape.watch(a)
-            b = entry.function(a, tf.fill(a.shape, tf.constant(noise, a.dtype)), slope=slope)
-        derivative = tape.gradient(b, a).numpy()
+        b, derivative = _backward(name, logits, noise, slope)
         frames.append(
             pd.DataFrame({"estimator": name, "logit": logits, "output": b, "derivative": derivative})
         )
@@ -119,6 +115,15 @@ def passes(
     return Figure(figure, text, pd.concat(frames))
 
 
+def _backward(name: str, logits: np.ndarray, noise: float, slope: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what an estimator of the package outputs by logit, and the derivative that it substitutes."""
+    a = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(a)
+        b = ESTIMATORS[name].function(a, tf.fill(a.shape, tf.constant(noise, a.dtype)), slope=slope)
+    return b.numpy(), tape.gradient(b, a).numpy()
+
+
 def chord_and_tangents(target: float = 0.45) -> Figure:
     """Draw the loss (b - t)^2 between b = 0 and b = 1, its chord, and its tangents at both ends.
 
@@ -136,7 +141,7 @@ def chord_and_tangents(target: float = 0.45) -> Figure:
         axis.plot(along, value + slope * (along - end), color=SERIES[3], linewidth=1.6)
         axis.text(
             end + 0.02 * away, value + slope * reach * away - 0.012,
-            f"tangent at {end:g}: slope {_signed(slope)}",
+            minus(f"tangent at {end:g}: slope {slope:.2f}"),
             color=SERIES[3], ha="left" if away > 0 else "right", va="top", fontsize=9.5,
         )  # fmt: skip
     axis.plot(ends, values, "o", color=INK, markersize=7, zorder=4)
@@ -147,7 +152,7 @@ def chord_and_tangents(target: float = 0.45) -> Figure:
         )  # fmt: skip
     rise = values[1] - values[0]
     axis.text(
-        0.5, values.mean() + 0.012 + 0.17 * abs(rise), f"chord: slope {_signed(rise)}",
+        0.5, values.mean() + 0.012 + 0.17 * abs(rise), minus(f"chord: slope {rise:.2f}"),
         color=SERIES[0], ha="center", va="bottom", fontsize=9.5,
     )  # fmt: skip
     low = min(0, (values - np.abs(slopes) * reach).min()) - 0.07
@@ -157,11 +162,6 @@ def chord_and_tangents(target: float = 0.45) -> Figure:
     data = pd.DataFrame({"b": ends, "loss": values, "tangent": slopes, "chord": rise})
     text = "A parabola with its values at 0 and at 1, the chord between them and the tangents there."
     return Figure(figure, text, data)
-
-
-def _signed(value: float) -> str:
-    """Return a number with two decimals and a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
 
 
 def means_by_logit(frame: pd.DataFrame) -> Figure:
@@ -208,8 +208,7 @@ def surrogate_derivatives(slopes: Sequence[float]) -> Figure:
     axis.axhline(1, color=MUTED, linewidth=1.4, linestyle=":")
     axis.text(-5.9, 1.02, "pass-through: 1", color=MUTED, va="bottom", fontsize=9.5)
     for i, slope in enumerate(slopes):
-        p = 1 / (1 + np.exp(-slope * logits))
-        value = slope * p * (1 - p)
+        value = _backward("sigmoid-adjusted", logits, 0.5, slope)[1]
         colour = SERIES[i % len(SERIES)]
         axis.plot(logits, value, LINES[i % len(LINES)], color=colour)
         height = 0.6 * slope / 4

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bookkit.figures.style import INK, MUTED, SERIES, WIDTH, Figure, panels, subplots
+from bookkit.figures.style import INK, MUTED, SERIES, WIDTH, Figure, minus, panels, subplots
 
 CELL = 1.0  # width of a grid of units, in the unit of `firing`'s axis
 GAP, MARGIN = 0.14, 0.3  # between grids; beside the image, and above a row for its words
@@ -168,4 +168,4 @@ def descents(paths: Mapping[str, np.ndarray], exact: np.ndarray, target: float) 
 
 def _real_minus(axis: matplotlib.axes.Axes) -> None:
     for side in (axis.xaxis, axis.yaxis):
-        side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+        side.set_major_formatter(FuncFormatter(lambda value, _: minus(f"{value:g}")))

@@ -3,7 +3,7 @@
 import matplotlib.axes
 import pandas as pd
 
-from bookkit.figures.style import INK, SERIES, Figure, panels
+from bookkit.figures.style import INK, SERIES, Figure, minus, panels
 from bsn.estimators import ESTIMATORS
 
 HEIGHT = 2.1  # inches of a row of panels
@@ -34,7 +34,7 @@ def portraits(frame: pd.DataFrame) -> Figure:
         axis.plot(part.logit, mean, color=SERIES[0], linewidth=2)
         axis.plot(part.logit, exact, "--", color=INK, linewidth=1.4)
         axis.set_ylim(-LIMIT, LIMIT)
-        axis.set_yticks(TICKS, [f"{tick}".replace("-", "−") for tick in TICKS])
+        axis.set_yticks(TICKS, [minus(str(tick)) for tick in TICKS])
         axis.set_yticks([], minor=True)
         axis.set_xticks([-4, 0, 4], ["−4", "0", "4"])
     _label(axes[0], frame[frame.estimator == names[0]], unit)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.ticker import MaxNLocator
 
-from bookkit import chapter, confirmatory, experiments, runs, statistics
+from bookkit import chapter, experiments, runs, statistics
 from bookkit.data import dataset_title
 from bookkit.figures.style import (
     INK,
@@ -229,9 +229,7 @@ def _recorded_finals(curves: pd.DataFrame) -> pd.DataFrame:
     settings = experiments.SETTINGS
     whole = curves[curves.steps_per_epoch == experiments.STEPS_PER_EPOCH]
     labels = whole.drop_duplicates("label")[[*settings, "label"]]
-    judged = statistics.book_runs()
-    judged = judged[~judged.seed.isin(confirmatory.registered()["tuning_seeds"])]
-    diverged = judged[[*settings, "seed", "diverged"]].drop_duplicates()
+    diverged = statistics.book_runs()[[*settings, "seed", "diverged"]].drop_duplicates()
     finals = labels.merge(statistics.book_finals(), on=settings).merge(diverged, "left")
     return finals.assign(diverged=finals.diverged.eq(True))[["label", "seed", "final", "diverged"]]
 
