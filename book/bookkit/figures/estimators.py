@@ -1,6 +1,7 @@
 """Figures of the binary unit: its sample, its derivatives and its gradient estimates."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.axes
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 from bookkit.figures.style import GRID, INK, LINES, MUTED, SERIES, Figure, minus, panels, subplots
 from bsn.backend import tf
 from bsn.estimators.registry import ESTIMATORS
+
+RAO = 100  # noises of Gumbel-Rao in `passes`
 
 
 def step(noise: float = 0.3) -> Figure:
@@ -75,53 +78,63 @@ def averages(frame: pd.DataFrame, exact: pd.DataFrame) -> Figure:
     return Figure(figure, text, data)
 
 
-def passes(
-    names: Sequence[str] = ("pass-through", "sigmoid-adjusted"), noise: float = 0.3, slope: float = 1.0
-) -> Figure:
-    """Draw what each straight-through estimator computes forward and backward: a row of two panels each.
+def passes(names: Sequence[str], noise: float = 0.3, slope: float = 1.0, temperature: float = 0.5) -> Figure:
+    """Draw what each sampler computes forward and backward: a row of two panels each.
 
     Args:
-        names: estimators of `bsn.estimators.ESTIMATORS` that are samplers of one noise value per unit.
+        names: estimators of `bsn.estimators.ESTIMATORS` of the kind "sampler".
         noise: u, the same for every logit.
         slope: s.
+        temperature: of the relaxed ones.
     """
     logits = np.linspace(-6, 6, 241)
-    jump = np.log(noise / (1 - noise)) / slope
     figure, cells = subplots(len(names), 2, height=1.35 * len(names) + 0.75, sharex=True, squeeze=False)
-    frames = []
+    frames, labelled = [], False
     for (forward, backward), name in zip(cells, names):
         entry = ESTIMATORS[name]
-        b, derivative = _backward(name, logits, noise, slope)
+        options = {"slope": slope, "temperature": temperature}
+        options = {key: options[key] for key in entry.options}
+        output, derivative = _passes(name, logits, noise, **options)
         frames.append(
-            pd.DataFrame({"estimator": name, "logit": logits, "output": b, "derivative": derivative})
+            pd.DataFrame({"estimator": name, "logit": logits, "output": output, "derivative": derivative})
         )
-        _draw_step(forward, jump)
+        peak = derivative.max()
+        if np.isin(output, [0, 1]).all():
+            _draw_step(forward, np.log(noise / (1 - noise)) / slope)
+            backward.axhline(0, color=INK, linewidth=1.4, linestyle="--")
+            if not labelled:
+                backward.text(-5.7, 0.07 * peak, "true: 0", color=INK, va="bottom", fontsize=9.5)
+                backward.text(
+                    5.7, 1.2 * peak, "substituted", color=SERIES[3], ha="right", va="top", fontsize=9.5
+                )
+            labelled = True
+        else:
+            forward.plot(logits, output, color=INK, linewidth=1.8)
         forward.set(ylim=(-0.15, 1.25), yticks=[0, 1], ylabel=entry.title, xlim=(-6, 6))
-        top = 1.25 * derivative.max()
         backward.fill_between(logits, 0, derivative, color=SERIES[3], alpha=0.15, linewidth=0)
         backward.plot(logits, derivative, color=SERIES[3])
-        backward.axhline(0, color=INK, linewidth=1.4, linestyle="--")
-        backward.set(
-            ylim=(-0.12 * top, top),
-            xticks=[-5, 0, 5],
-            yticks=[0, 1] if derivative.max() == 1 else [0, slope / 4],
-        )
-    cells[0, 0].set_title("Forward: the sample b")
+        backward.set(ylim=(-0.15 * peak, 1.25 * peak), xticks=[-5, 0, 5], yticks=[0, peak])
+        backward.set_yticklabels(["0", f"{peak:.2g}"])
+    cells[0, 0].set_title("Forward: the output")
     cells[0, 1].set_title("Backward: its derivative")
-    cells[0, 1].text(-5.7, 0.06, "true: 0", color=INK, va="bottom", fontsize=9.5)
-    cells[0, 1].text(5.7, 0.93, "substituted", color=SERIES[3], ha="right", va="top", fontsize=9.5)
     figure.supxlabel("Logit a", fontsize=10)
-    text = "Forward and backward pass of straight-through estimators by logit: a step, and a substitute."
+    text = f"Forward and backward pass by logit: {', '.join(ESTIMATORS[name].title for name in names)}."
     return Figure(figure, text, pd.concat(frames))
 
 
-def _backward(name: str, logits: np.ndarray, noise: float, slope: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return what an estimator of the package outputs by logit, and the derivative that it substitutes."""
+def _passes(name: str, logits: np.ndarray, noise: float, **options: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a sampler of the package outputs by logit, and its derivative.
+
+    Of several uniforms per unit the first is `noise`, the others are spread evenly.
+    """
+    entry = ESTIMATORS[name]
+    others: Any = (np.arange(RAO) + 0.5) / RAO if isinstance(entry.noise, str) else []
+    uniforms = np.repeat([[noise], *[[u] for u in others]], len(logits), axis=1)
     a = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(a)
-        b = ESTIMATORS[name].function(a, tf.fill(a.shape, tf.constant(noise, a.dtype)), slope=slope)
-    return b.numpy(), tape.gradient(b, a).numpy()
+        output = entry.function(a, tf.constant(uniforms if len(others) else uniforms[0]), **options)
+    return output.numpy(), tape.gradient(output, a).numpy()
 
 
 def chord_and_tangents(target: float = 0.45) -> Figure:
@@ -208,7 +221,7 @@ def surrogate_derivatives(slopes: Sequence[float]) -> Figure:
     axis.axhline(1, color=MUTED, linewidth=1.4, linestyle=":")
     axis.text(-5.9, 1.02, "pass-through: 1", color=MUTED, va="bottom", fontsize=9.5)
     for i, slope in enumerate(slopes):
-        value = _backward("sigmoid-adjusted", logits, 0.5, slope)[1]
+        value = _passes("sigmoid-adjusted", logits, 0.5, slope=slope)[1]
         colour = SERIES[i % len(SERIES)]
         axis.plot(logits, value, LINES[i % len(LINES)], color=colour)
         height = 0.6 * slope / 4

@@ -1,72 +1,13 @@
-"""A binary net while it learns: its hidden layer, its learning curve; and the descent of one logit."""
+"""A net's learning curve, REINFORCE by its baseline, and the descent of one logit."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.axes
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_rgba
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bookkit.figures.style import INK, MUTED, SERIES, WIDTH, Figure, minus, panels, subplots
-
-CELL = 1.0  # width of a grid of units, in the unit of `firing`'s axis
-GAP, MARGIN = 0.14, 0.3  # between grids; beside the image, and above a row for its words
-FAINTEST = 0.04  # pixel that is drawn
-
-
-def firing(image: np.ndarray, samples: Mapping[str, np.ndarray], shown: int = 3) -> Figure:
-    """Draw an image and, per net, some samples of the hidden layer that sees it and its firing rates.
-
-    Each square is a unit, filled if it outputs 1. In the last column its darkness is the rate over all
-    samples.
-
-    Args:
-        image: [D], from 0 to 1.
-        samples: a row's title -> [n, H], zeros and ones.
-        shown: number of samples to draw per row.
-    """
-    columns = shown + 1
-    left = CELL + MARGIN
-    width, height = left + columns * CELL + (columns - 1) * GAP, len(samples) * (CELL + MARGIN)
-    figure, axis = subplots(height=WIDTH * height / width)
-    axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
-    axis.set_axis_off()
-    inches = WIDTH / width
-    middle = MARGIN + (height - MARGIN - CELL) / 2
-    _squares(axis, image / max(image.max(), FAINTEST), 0, middle, inches, full=1.0)
-    axis.text(0, middle - 0.08, "Image", va="bottom", fontsize=9.5)
-    rows = []
-    for i, (title, drawn) in enumerate(samples.items()):
-        top = i * (CELL + MARGIN) + MARGIN
-        rates = drawn.mean(0)
-        grids = [*drawn[:shown], rates]
-        for j, values in enumerate(grids):
-            _squares(axis, values, left + j * (CELL + GAP), top, inches)
-        axis.text(left, top - 0.08, title, va="bottom", fontsize=9.5)
-        axis.text(width - CELL, top - 0.08, "Firing rate", va="bottom", fontsize=9.5)
-        rows.append(pd.DataFrame({"net": title, "unit": range(len(rates)), "rate": rates}))
-        for j, values in enumerate(drawn[:shown], 1):
-            rows[-1][f"sample {j}"] = values.astype(int)
-    text = f"An image and, per net, {shown} samples of the hidden layer that sees it and its firing rates."
-    return Figure(figure, text, pd.concat(rows))
-
-
-def _squares(
-    axis: matplotlib.axes.Axes, values: np.ndarray, left: float, top: float, inches: float, full: float = 0.8
-) -> None:
-    """Draw values from 0 to 1 as a square of grey squares; `full` is their width in that of their place."""
-    side = int(np.ceil(len(values) ** 0.5))
-    pitch = CELL / side
-    y, x = np.divmod(np.arange(len(values)), side)
-    place = left + (x + 0.5) * pitch, top + (y + 0.5) * pitch
-    size = (72 * inches * pitch * full) ** 2
-    faint = values < FAINTEST
-    if full < 1:  # units that are silent show their place
-        dots = place[0][faint], place[1][faint]
-        axis.scatter(*dots, s=(72 * inches * pitch * 0.16) ** 2, marker="s", color=MUTED, linewidths=0)
-    colours = [to_rgba(INK, value) for value in values[~faint]]
-    axis.scatter(place[0][~faint], place[1][~faint], s=size, marker="s", c=colours, linewidths=0)
+from bookkit.figures.style import INK, MUTED, SERIES, Figure, minus, panels, subplots
 
 
 def error_by_epoch(history: Mapping[str, Sequence[float]]) -> Figure:

@@ -1,6 +1,6 @@
 """Pictures: of images, and of a hidden layer that sees one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.axes
@@ -10,6 +10,7 @@ import pandas as pd
 from bookkit.figures.style import INK, MUTED, WIDTH, Figure, subplots
 
 SMALL, LARGE, GAP = 10.0, 22.0, 2.0  # panels of `coins`, in units of its axes
+SIDE = 1.0  # of a layer in `firing`
 
 
 def square(pixels: np.ndarray) -> np.ndarray:
@@ -42,18 +43,7 @@ def coins(image: np.ndarray, samples: np.ndarray, shown: int = 4) -> Figure:
     axis.set_axis_off()
     unit = WIDTH * 72 / size[0]  # points
 
-    side = len(image)
-    x, y = _cells(image.size, 0, 0, LARGE)
-    pitch = LARGE / side
-    pixels = np.ceil(8 * image.ravel() / max(image.max(), 1e-9)) / 8  # few sizes make a small file
-    for level in np.unique(pixels[pixels > 0.2]):
-        at = pixels == level
-        axis.scatter(x[at], y[at], s=(pitch * unit) ** 2 * level, color=INK, linewidths=0, clip_on=False)
-    dots = dict(color=MUTED, linewidth=0.7, dash_capstyle="round", zorder=0)
-    for height in (np.arange(side) + 0.5) * pitch:  # the rest of the retina: a row of points is a dotted line
-        ends = pitch / 2, LARGE - pitch / 2
-        axis.plot(ends, [height] * 2, linestyle=(0, (0.001, pitch * unit / 0.7)), **dots)
-
+    _image(axis, image.ravel(), 0, 0, LARGE, unit)
     for i, sample in enumerate(samples[:shown]):
         row, column = divmod(i, columns)
         left, top = LARGE + 2 * GAP + column * (SMALL + GAP), row * (SMALL + GAP)
@@ -68,6 +58,58 @@ def coins(image: np.ndarray, samples: np.ndarray, shown: int = 4) -> Figure:
     data = data.rename_axis("unit").assign(rate=rates).reset_index()
     text = f"An image, {count.lower()} of {len(rates)} units that see it, and how often each unit fires."
     return Figure(figure, text, data)
+
+
+def firing(image: np.ndarray, samples: Mapping[str, np.ndarray], shown: int = 3) -> Figure:
+    """Draw an image and, per net, some samples of the hidden layer that sees it and its firing rates.
+
+    Layers are drawn as in `coins`; the rates are over all samples.
+
+    Args:
+        image: [D], from 0 to 1.
+        samples: a row's title -> [n, H], zeros and ones.
+        shown: number of samples to draw per row.
+    """
+    words, gap = 0.3 * SIDE, 0.14 * SIDE  # above a row; between layers
+    left = SIDE + words
+    width = left + (shown + 1) * SIDE + shown * gap
+    height = len(samples) * (SIDE + words)
+    figure, axis = subplots(height=WIDTH * height / width)
+    axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    axis.set_axis_off()
+    unit = WIDTH * 72 / width
+    middle = (height + words - SIDE) / 2
+    _image(axis, image, 0, middle, SIDE, unit)
+    above: dict[str, Any] = dict(va="bottom", fontsize=9.5)
+    axis.text(0, middle - 0.08 * SIDE, "Image", **above)
+    frames = []
+    for i, (title, drawn) in enumerate(samples.items()):
+        top, rates = i * (SIDE + words) + words, drawn.mean(0)
+        for j, levels in enumerate([*drawn[:shown], rates]):
+            _coins(axis, left + j * (SIDE + gap), top, SIDE, levels, unit)
+        axis.text(left, top - 0.08 * SIDE, title, **above)
+        axis.text(width - SIDE, top - 0.08 * SIDE, "Firing rate", **above)
+        columns = {f"sample {j}": values.astype(int) for j, values in enumerate(drawn[:shown], 1)}
+        frames.append(pd.DataFrame({"net": title, "unit": range(len(rates)), "rate": rates, **columns}))
+    text = f"An image and, per net, {shown} samples of the hidden layer that sees it and its firing rates."
+    return Figure(figure, text, pd.concat(frames))
+
+
+def _image(
+    axis: matplotlib.axes.Axes, pixels: np.ndarray, left: float, top: float, width: float, unit: float
+) -> None:
+    """Draw pixels from 0 to 1 as a square of dots whose area is the intensity; dark ones stay small."""
+    side = int(np.ceil(len(pixels) ** 0.5))
+    x, y = _cells(len(pixels), left, top, width)
+    pitch = width / side
+    levels = np.ceil(8 * pixels / max(pixels.max(), 1e-9)) / 8  # few sizes make a small file
+    for level in np.unique(levels[levels > 0.2]):
+        at = levels == level
+        axis.scatter(x[at], y[at], s=(pitch * unit) ** 2 * level, color=INK, linewidths=0, clip_on=False)
+    dots: dict[str, Any] = dict(color=MUTED, linewidth=0.7, dash_capstyle="round", zorder=0)
+    for height in top + (np.arange(side) + 0.5) * pitch:  # the rest: a row of points is a dotted line
+        ends = left + pitch / 2, left + width - pitch / 2
+        axis.plot(ends, [height] * 2, linestyle=(0, (0.001, pitch * unit / 0.7)), **dots)
 
 
 def _cells(count: int, left: float, top: float, width: float) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ that the page's theme, light or dark, decides; without a style sheet the light c
 """
 
 import hashlib
-import html
 import io
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -15,10 +15,12 @@ from typing import Any, Final
 import matplotlib.axes
 import matplotlib.figure
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from pandas.io.formats.style import Styler
 
+from bookkit.figures import theme
 from bookkit.figures.theme import THEMES
 
 WIDTH = 5.3  # inches: text of 9.5 points is legible on a phone, and as large as the page's on a wide screen
@@ -27,6 +29,8 @@ LINES = ("-", "--", ":", "-.")
 Style = dict[str, Any]  # of a Matplotlib artist
 PUBLISHED: Style = dict(marker="D", facecolors="none", edgecolors=INK, linewidths=1.4, s=44, zorder=5)
 BELOW: Final = "outside lower center"
+LINE_HEIGHT = 0.175  # inches, of a line of text
+NAME_WIDTH = 22  # characters of a line's name; longer names are wrapped
 ONE_LINE = 40  # characters of a table's text that is never wrapped
 
 
@@ -70,6 +74,40 @@ def shared_legend(figure: matplotlib.figure.Figure, **options: Any) -> None:
     figure.legend(handles, labels, **{"loc": BELOW} | options)
 
 
+def label_lines(
+    axis: matplotlib.axes.Axes, x: float, ends: pd.Series, colours: dict[str, str], height: float
+) -> None:
+    """Write each line's name to the right of its end; names that would overlap are moved apart.
+
+    Args:
+        axis: `height` inches high, with its title.
+        x: where the lines end.
+        ends: value per line, on the logarithmic axis.
+        colours: of the lines.
+    """
+    low, high = np.log(axis.get_ylim())
+    line = (high - low) * LINE_HEIGHT / (height - 0.4)  # of text
+    order = np.log(ends).sort_values()
+    names = [textwrap.fill(name, NAME_WIDTH, break_on_hyphens=False) for name in order.index]
+    halves = np.array([line * (1 + name.count("\n")) / 2 for name in names])
+    least = halves[1:] + halves[:-1]  # between the middles of neighbours
+    up = np.concatenate([[0.0], np.cumsum(least)])  # from the lowest name's middle
+    places = order.to_numpy().copy()
+    for _ in range(100):
+        for i in range(1, len(places)):
+            gap = least[i - 1] - (places[i] - places[i - 1])
+            if gap > 0:
+                places[i] += gap / 2
+                places[i - 1] -= gap / 2
+        places = np.minimum(places, high - halves[-1] + line / 2 - (up[-1] - up))
+        places = np.maximum(places, low + halves[0] - 0.1 * line + up)
+    for line_name, name, place in zip(order.index, names, places):
+        axis.annotate(
+            name, (x, np.exp(place)), xytext=(5, 0), textcoords="offset points", va="center",
+            color=colours[line_name], fontsize=9.5, linespacing=1.0, annotation_clip=False,
+        )  # fmt: skip
+
+
 def name_rows(axes: matplotlib.axes.Axes, names: Sequence[str], downwards: bool = False) -> None:
     """Name the rows 0, 1, ... of a horizontal chart, the first one on top if `downwards`."""
     axes.set_yticks(range(len(names)), names)
@@ -103,10 +141,8 @@ class Figure:
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
-        label = html.escape(self.text, quote=True)
-        opening = f'<svg role="img" aria-label="{label}" style="width: 100%; max-width: 44rem; height: auto"'
         data = {
-            "text/html": f'<div class="bsn-figure">{self.svg.replace("<svg", opening, 1)}</div>',
+            "text/html": theme.inline(self.svg, self.text),
             "text/csv": self.data.to_csv(index=False, float_format="%.5g"),
             "text/plain": self.text,
         }

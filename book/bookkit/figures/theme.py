@@ -1,5 +1,7 @@
 """The colours of the figures in both themes, from `book/tables/theme.yml`."""
 
+import html
+
 from bookkit.paths import table
 
 THEMES: dict[str, list[str]] = table("theme")
@@ -13,3 +15,10 @@ def variables(theme: int) -> str:
 def css() -> str:
     """Return the site's style sheet: the variables of both themes."""
     return f'html {{{variables(0)}}}\nhtml[data-theme="dark"] {{{variables(1)}}}\n'
+
+
+def inline(svg: str, text: str) -> str:
+    """Return a figure as HTML that a page's theme colours; `text` says to screen readers what it shows."""
+    label = html.escape(text, quote=True)
+    opening = f'<svg role="img" aria-label="{label}" style="width: 100%; max-width: 44rem; height: auto"'
+    return f'<div class="bsn-figure">{svg.replace("<svg", opening, 1)}</div>'

@@ -3,7 +3,6 @@
 import textwrap
 from typing import Literal
 
-import matplotlib.axes
 import numpy as np
 import pandas as pd
 from matplotlib.axis import XAxis, YAxis
@@ -18,6 +17,7 @@ from bookkit.figures.style import (
     PUBLISHED,
     SERIES,
     Figure,
+    label_lines,
     name_rows,
     subplots,
 )
@@ -29,8 +29,6 @@ FINE_ERRORS = [*np.arange(1, 3, 0.2).round(1), *np.arange(3, 5, 0.5), *range(5, 
 HEIGHTS = {1: 2.6, 2: 1.9, 3: 1.75}  # inches of a panel, by how many there are
 LOWEST = 1.4  # of more
 LEAST = {"validation": 0.8, "training": 0.2}  # error, in per cent, where the axis of curves may begin
-LINE_HEIGHT = 0.175  # inches, of a line of text
-NAME_WIDTH = 22  # characters of a line's name; longer names are wrapped
 MARKERS = "osD^vP"
 
 
@@ -78,7 +76,7 @@ def learning_curves(
         ends = (
             own[(own.panel == title) & (own.step == own.step.max())].groupby("line", sort=False).error.mean()
         )
-        _label_lines(axis, own.step.max() / 1000, ends.clip(upper=0.97 * highest), colours, height)
+        label_lines(axis, own.step.max() / 1000, ends.clip(upper=0.97 * highest), colours, height)
     grid.flat[-1].xaxis.set_major_locator(MaxNLocator(5, integer=True))
     grid.flat[-1].set_xlabel("Training steps, in thousands")
     images = "Training" if metric == "training" else curves.evaluate_on.iloc[0].capitalize()
@@ -195,7 +193,7 @@ def outcomes_by(
             ends[line] = (positions[part.x.iloc[-1]], part["mean"].iloc[-1])
         frame = pd.DataFrame(ends, ["x", "error"]).T
         for _, group in frame.groupby("x"):  # lines that end together
-            _label_lines(axis, group.x.max() + 0.015 * width, group.error, colours, height)
+            label_lines(axis, group.x.max() + 0.015 * width, group.error, colours, height)
     name = "Hidden layers" if along == "depth" else "Learning rate"
     grid.flat[-1].set_xlabel(name)
     figure.supylabel(f"{curves.evaluate_on.iloc[0].capitalize()} error after the last epoch, %", fontsize=10)
@@ -243,38 +241,6 @@ def _percent_axis(axis: XAxis | YAxis, lowest: float, highest: float) -> None:
     axis.set_ticks([], minor=True)
     set_limits = axis.axes.set_ylim if axis.axis_name == "y" else axis.axes.set_xlim
     set_limits(lowest, highest)
-
-
-def _label_lines(
-    axis: matplotlib.axes.Axes, x: float, ends: pd.Series, colours: dict[str, str], height: float
-) -> None:
-    """Write each line's name to the right of its end; names that would overlap are moved apart.
-
-    Args:
-        axis: `height` inches high, with its title.
-        ends: error per line, on the logarithmic axis.
-    """
-    low, high = np.log(axis.get_ylim())
-    line = (high - low) * LINE_HEIGHT / (height - 0.4)  # of text
-    order = np.log(ends).sort_values()
-    names = [textwrap.fill(name, NAME_WIDTH, break_on_hyphens=False) for name in order.index]
-    halves = np.array([line * (1 + name.count("\n")) / 2 for name in names])
-    least = halves[1:] + halves[:-1]  # between the middles of neighbours
-    up = np.concatenate([[0.0], np.cumsum(least)])  # from the lowest name's middle
-    places = order.to_numpy().copy()
-    for _ in range(100):
-        for i in range(1, len(places)):
-            gap = least[i - 1] - (places[i] - places[i - 1])
-            if gap > 0:
-                places[i] += gap / 2
-                places[i - 1] -= gap / 2
-        places = np.minimum(places, high - halves[-1] + line / 2 - (up[-1] - up))
-        places = np.maximum(places, low + halves[0] - 0.1 * line + up)
-    for line_name, name, place in zip(order.index, names, places):
-        axis.annotate(
-            name, (x, np.exp(place)), xytext=(5, 0), textcoords="offset points", va="center",
-            color=colours[line_name], fontsize=9.5, linespacing=1.0, annotation_clip=False,
-        )  # fmt: skip
 
 
 def _source(curves: pd.DataFrame) -> str:

@@ -1,4 +1,5 @@
-"""A Sphinx extension: equations as MathML, which needs no script, and pages without unused scripts."""
+"""A Sphinx extension: equations as MathML, which needs no script; pages without unused scripts; samplers
+described with a picture of their forward and backward pass."""
 
 import re
 from typing import Any
@@ -9,7 +10,12 @@ from sphinx.application import Sphinx
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
+from bookkit.figures import theme
+from bsn.estimators import ESTIMATORS
+
 UNUSED = ("thebe", "sphinx-design", "design-tabs")  # live code from another host, cards, tabs
+NOISE = 0.3
+CAPTION = f"Forward and backward pass by logit, at noise u = {NOISE}."
 
 
 def mathml(tex: str, display: str = "inline") -> str:
@@ -48,8 +54,23 @@ def _lighten(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
     context["body"] = context.get("body", "").replace('role="list" class="citation-list"', "")
 
 
+def _illustrate(
+    app: Sphinx, kind: str, name: str, described: object, options: object, lines: list[str]
+) -> None:
+    """Append the picture of its passes, drawn from the registry, to a sampler's description."""
+    for sampler in ESTIMATORS.values():
+        if sampler.function is described and sampler.kind == "sampler":
+            from bookkit.figures import estimators as figures  # which loads TensorFlow
+
+            figure = figures.passes([sampler.name], NOISE)
+            drawing = theme.inline(figure.svg, figure.text)
+            caption = f"<figcaption><span class='caption-text'>{CAPTION}</span></figcaption>"
+            lines += ["", ".. raw:: html", "", *f"  <figure>{drawing}{caption}</figure>".splitlines()]
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register with Sphinx."""
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
+    app.connect("autodoc-process-docstring", _illustrate, priority=900)  # after napoleon
     app.connect("html-page-context", _lighten, priority=900)  # after the theme has added its own
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,6 +3,7 @@
 All lengths are multiples of the exact gradient's.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import matplotlib.axes
@@ -141,17 +142,12 @@ def budgets(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
             rows.append({"estimator": ESTIMATORS[name].title, "evaluations": budget, "error": mean})
     curves = pd.DataFrame(rows)
     figure, axis = subplots(height=3.2)
-    ends = curves[curves.evaluations == BUDGETS[-1]].sort_values("error")
-    places = np.log(ends.error.to_numpy())
-    for i in range(1, len(places)):  # a line of text between two names
-        places[i] = max(places[i], places[i - 1] + 0.065 * np.log(curves.error.max() / curves.error.min()))
-    for i, (title, part) in enumerate(curves.groupby("estimator", sort=False)):
-        axis.loglog(part.evaluations, part.error, LINES[i % len(LINES)], color=SERIES[i], linewidth=2)
-        place = np.exp(places[list(ends.estimator).index(str(title))])
-        axis.annotate(
-            str(title), (BUDGETS[-1], place), xytext=(5, 0), textcoords="offset points", va="center",
-            color=SERIES[i], fontsize=9.5, annotation_clip=False,
-        )  # fmt: skip
+    titles = curves.estimator.unique()
+    for title, line, colour in zip(titles, itertools.cycle(LINES), SERIES):
+        part = curves[curves.estimator == title]
+        axis.loglog(part.evaluations, part.error, line, color=colour, linewidth=2)
+    ends = curves[curves.evaluations == BUDGETS[-1]].set_index("estimator").error
+    style.label_lines(axis, BUDGETS[-1], ends, dict(zip(titles, SERIES)), 3.2)
     for ticks in (axis.xaxis, axis.yaxis):
         ticks.set_major_formatter("{x:,g}")
         ticks.set_ticks([], minor=True)
