@@ -15,6 +15,7 @@ from fontTools.ttLib import TTFont
 from bookkit.figures import theme as themes
 from bookkit.publish import book, extension
 from bookkit.publish import site as site_builder
+from bsn.estimators import ESTIMATORS
 
 VIEWS = [(1280, "light"), (390, "dark")]
 MIB = 2**20
@@ -216,3 +217,16 @@ def test_a_prime_stands_at_its_letter():
     markup = extension.mathml("f'(b) + f'(0)^2")
     assert markup.count("′") == 2 and "&#x02032;" not in markup
     assert '<mi>f</mi><mo lspace="0" rspace="0">′</mo>' in markup
+
+
+def test_the_packages_page_draws_every_sampler(site, open_page):
+    """From the registry: with a caption, seen in full on a phone."""
+    samplers = [entry for entry in ESTIMATORS.values() if entry.kind == "sampler"]
+    page = open_page((site / "api.html").as_uri(), 390)
+    for entry in samplers:
+        function = entry.function.__module__ + "." + entry.name.replace("-", "_")
+        described = page.locator(f"dl:has(> dt[id='{function}']) figure")
+        assert described.count() == 1 and described.locator("figcaption").inner_text().endswith(".")
+        box = described.locator("svg").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["height"] > 60
+        assert entry.title in described.locator("svg").text_content()

@@ -65,7 +65,8 @@ def _illustrate(
             figure = figures.passes([sampler.name], NOISE)
             drawing = theme.inline(figure.svg, figure.text)
             caption = f"<figcaption><span class='caption-text'>{CAPTION}</span></figcaption>"
-            lines += ["", ".. raw:: html", "", *f"  <figure>{drawing}{caption}</figure>".splitlines()]
+            markup = f"<figure>{drawing}{caption}</figure>"
+            lines += ["", ".. raw:: html", "", *(f"  {line}" for line in markup.splitlines())]
 
 
 def setup(app: Sphinx) -> dict[str, object]:

@@ -78,7 +78,7 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     command = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(source)]
     command += ["--config", str(scratch / "_config.yml"), "--toc", str(scratch / "_toc.yml")]
     command += ["--path-output", str(scratch), "-W", "-n", "--keep-going", "--all", "-q"]
-    with processes.pool(1, {"TMPDIR": str(scratch)}) as pool:
+    with processes.pool(1, {"TMPDIR": str(scratch), "NO_COLOR": "1"}) as pool:
         ran = pool.submit(subprocess.run, command, capture_output=True, text=True).result()
     site = scratch / "_build" / "html"
     if ran.returncode or not (site / "index.html").exists():
