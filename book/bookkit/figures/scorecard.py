@@ -15,7 +15,7 @@ from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, name_ro
 from bookkit.figures.theme import variables
 from bookkit.paths import ROOT
 
-README = ROOT / "docs" / "at_a_glance.svg"
+README = ROOT / ".github" / "at_a_glance.svg"
 # colour and marker of a verdict: the marker differs too, for readers who cannot tell the colours
 GOOD, OPEN, BAD = (SERIES[0], "o"), (SERIES[6], "s"), (SERIES[3], "X")
 MARKS = {statistics.AGREES: GOOD, statistics.HOLDS: GOOD, statistics.CLOSE: OPEN}
