@@ -1,5 +1,6 @@
 # Two commands do everything, set-up included: `make book` and `make test`.
 VENV := .venv
+UV := $(VENV)/uv/bin/uv
 PYTHON ?= python3
 READY := $(VENV)/.ready
 BUILD_ARGS ?=
@@ -22,25 +23,31 @@ test: $(READY)  ## run every test, the built site included
 check: $(READY)  ## run the tests that take seconds
 	@$(PYTEST) -m "not slow" $(TEST_ARGS)
 
-lint: $(READY)  ## check style, types and the direction of imports
+lint: $(READY)  ## check style, types, the direction of imports and the workflows
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
+	@$(VENV)/bin/zizmor --offline --quiet .github
 
-lock: $(VENV)/bin/uv  ## resolve the dependencies of both packages into requirements.txt
-	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 \
+lock: $(UV)  ## resolve the dependencies of both packages into requirements.txt
+	@$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--custom-compile-command "make lock" --extra dev pyproject.toml book/pyproject.toml --output-file requirements.txt
 
 clean:  ## remove everything that was built, except the environment
 	rm -rf _build
 
-$(VENV)/bin/uv:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("make: Python 3.11 is needed, $(PYTHON) is %d.%d; try make PYTHON=python3.11" % v)'
+$(UV):
 	@echo "Setting up $(VENV) (once, a minute or two) ..."
-	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(PYTHON) -m venv $(VENV)/uv
+	@$(VENV)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# $(PYTHON) if its version fits; otherwise uv looks for one that does, or fetches it
+$(VENV)/bin/python: | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' && python="$(PYTHON)" || python=">=3.11,<3.14"; \
+		$(UV) venv --quiet --allow-existing --python "$$python" $(VENV) \
+		|| { echo "make: Python 3.11, 3.12 or 3.13 is needed; none was found, and none could be fetched" >&2; exit 1; }
 
 # byte code compiled now: otherwise each kernel's first start would pay for it
-$(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/uv
-	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt
-	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable . --editable book
+$(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/python
+	@VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.txt
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable . --editable book
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
 	@touch $@
