@@ -207,7 +207,8 @@ def train(
     Args:
         parts: images [N, D] and labels [N] for each of `bsn.spec.PARTS` that a spec names.
         classes: C, how many labels there are.
-        advance: called with each number of net-steps just done; what it raises ends the training.
+        advance: called repeatedly with the number of net-steps just done; any exception that it raises ends
+            the training.
         engine: specs that train side by side -> their nets, like `Nets`, the default.
         all_ways: whether to evaluate in all `WAYS` after the last epoch.
 

@@ -36,7 +36,7 @@ def expectation(
         estimator: a name in `bsn.estimators.ESTIMATORS`.
         noise: uniform on [0, 1), of the shape that the estimator wants; see `bsn.estimators`.
         state: as the last call returned it; None before the first step.
-        options: slope, temperature, eta, smooth, baseline or surrogate, as the estimator has them.
+        options: slope, temperature, eta, smooth, baseline or surrogate, whichever the estimator takes.
 
     Returns:
         What f returned at the sample, its loss [...] averaged over K samples; and the new state.

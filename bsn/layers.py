@@ -17,20 +17,20 @@ MAX_SEED = 2**63 - 1
 
 @keras.saving.register_keras_serializable(package="bsn")
 class BinaryStochastic(keras.layers.Layer):
-    """Binary stochastic units as an activation: logits in, samples out, of any shape, also ragged.
+    """Binary stochastic units as an activation: logits in, samples out, of any shape, including ragged ones.
 
     The slopes of training and evaluation are weights, `train_slope` and `eval_slope`, saved with the others.
-    Assign a number to either, or to `slope` for both; a compiled model follows. `SlopeAnnealing` does so
-    after each epoch.
+    Assign a number to either, or to `slope` for both; a compiled model uses the new value.
+    `SlopeAnnealing` does so after each epoch.
 
     Args:
         estimator: the name of a sampler; "gumbel-rao" takes K = 10. The gradient estimators need each
             example's loss, which a layer does not see: call them yourself, or `bsn.expectation`.
-        slope: s > 0 in sigmoid(s a), at first.
+        slope: the initial value of s > 0 in sigmoid(s a).
         train_mode: the mode if `training` is true, "stochastic" or "deterministic"; "gumbel-rao" has no
             deterministic mode.
         eval_mode: the mode if `training` is false, as in `predict`, `evaluate` and a plain call.
-        seed: of the sampling, a whole number from 0; None draws one.
+        seed: of the sampling, a whole number that is not negative; None draws one.
 
     If the layer is called with `noise`, uniform and of the shape that the estimator takes, the stochastic
     mode uses this noise and draws none. Inside `tf.recompute_grad` you must pass the noise: resampled noise
@@ -117,8 +117,10 @@ class SlopeAnnealing(keras.callbacks.Callback):
 
     Args:
         rate: the factor, above 0; 1.1 in the post.
-        in_training: whether the slope of training is multiplied. The post's code does not.
-        in_evaluation: whether the slope of evaluation is multiplied.
+        in_training: whether the slope used in training is multiplied too. The post's code does not do so. In
+            the book's experiment 3, annealing in training too lost accuracy compared with annealing in
+            evaluation alone, and more at larger learning rates; pass False for what the post's code does.
+        in_evaluation: whether the slope used in evaluation is multiplied.
 
     Raises:
         InputError: an argument has an invalid value, or the model has no such layer when `fit` starts.

@@ -28,12 +28,12 @@ class Spec:
 
     Attributes:
         estimator: a name in `bsn.estimators.ESTIMATORS`, with its default options but for the temperature:
-            eta is 1; Gumbel-Rao averages 10 evenly spaced noises.
+            eta is 1; Gumbel-Rao averages over 10 evenly spaced noise values.
         learning_rate: as the post writes it. Gradients are summed over the batch and the loss is a tenth of
             the cross-entropy, so the rate in the usual convention is 5 times this.
         hidden: widths of the hidden layers.
         slope_rate: factor on the slope after each epoch; 1 keeps it constant.
-        slope_in_training: whether training uses the annealed slope too. The post's code does not.
+        slope_in_training: whether training uses the annealed slope too. The post's code does not do so.
         slope_in_evaluation: whether the evaluation uses the annealed slope.
         temperature: of a relaxed estimator that has this option.
         train_mode, eval_mode: "stochastic" samples, "deterministic" rounds.

@@ -56,7 +56,9 @@ def forward(layers: Layers, x: Tensor, noise: Sequence[Tensor], unit: Function) 
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Return -mean over the classes of y log q, [..., B]: for ten a tenth of the cross-entropy (the post).
+    """Return -mean over the classes of y log q, [..., B], as the post does.
+
+    With ten classes this is a tenth of the cross-entropy.
 
     Args:
         logits: of the classes, [..., B, C].
@@ -67,9 +69,9 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def log_of_softmax(logits: Tensor, y: Tensor) -> Tensor:
-    """Return `cross_entropy` as the post computes it: where a probability underflows, NaN, its gradient too.
+    """Return `cross_entropy` as the post computes it: NaN, like its gradient, if a probability underflows.
 
-    There the post's y log q is 0 * log 0.
+    The post's y log q is then 0 times log 0.
     """
     underflow = tf.reduce_any(tf.nn.softmax(logits) < np.finfo("float32").tiny, axis=-1)
     return cross_entropy(logits, y) * tf.where(underflow, np.float32("nan"), np.float32(1))
@@ -125,7 +127,15 @@ def descend(parameters: Any, gradients: Any, rate: Any) -> Any:
 def behaviour(
     estimator: str, slope: Any, rate: Any, temperature: float = 0.5
 ) -> tuple[Function, Function | None]:
-    """Return the `unit` and the `estimate` of `train_step` for the estimator of that name."""
+    """Return the `unit` and the `estimate` of `train_step` for the estimator of that name.
+
+    Args:
+        estimator: a name in `bsn.estimators.ESTIMATORS`.
+        slope: s > 0 in sigmoid(s a), for a sampler.
+        rate: the learning rate of whatever an estimator leaves to its caller: NVIL's baseline and RELAX's
+            surrogate. All others ignore it.
+        temperature: of a relaxed estimator.
+    """
     entry = ESTIMATORS[estimator]
     relaxed = {"temperature": temperature} if "temperature" in entry.options else {}
 

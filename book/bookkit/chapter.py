@@ -9,9 +9,10 @@ from pandas.io.formats.style import Styler
 
 from bookkit import confirmatory, data, engines, experiments, record, runs, statistics
 from bookkit.figures.style import intervals, styled
-from bookkit.parameters import RULES, check
+from bookkit.parameters import RULES, assignments, check
 from bookkit.progress import tell_cost
 from bookkit.settings import Settings
+from bsn.errors import InputError
 from bsn.spec import Spec
 
 SHARED = ("hidden", "stable_loss", "seeds", "epochs", "steps_per_epoch", "dataset", "engine")
@@ -21,12 +22,25 @@ def checked(namespace: dict[str, Any]) -> dict[str, Any]:
     """Check a chapter's parameters, in its `globals()`; return those that all its nets share, for `train`.
 
     Raises:
-        InputError: a value that its rule in `bookkit.parameters` does not allow.
+        InputError: a value that its rule in `bookkit.parameters` does not allow, or one that papermill set
+            for a parameter that the chapter does not have.
     """
+    _refuse_unknown(namespace.get("In", []))
     for name in RULES:
         if name in namespace:
             namespace[name] = check(name, namespace[name])
     return {name: namespace[name] for name in SHARED if name in namespace}
+
+
+def _refuse_unknown(cells: Sequence[str]) -> None:
+    """Refuse names that papermill set in a cell of its own, but the parameters cell before it did not."""
+    for declaring, setting in zip(cells, cells[1:]):
+        if setting.startswith("# Parameters\n"):
+            declared, given = assignments(declaring), assignments(setting)
+            for name in given:
+                if name not in declared:
+                    expected = ", ".join(declared)
+                    raise InputError(f"the chapter has no parameter {name}; expected one of {expected}")
 
 
 def load(dataset: str = "auto") -> data.Data:

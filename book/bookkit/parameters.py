@@ -1,5 +1,6 @@
 """Which values a chapter's parameters and the command's options may take."""
 
+import ast
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -40,3 +41,13 @@ def check(name: str, value: Any, where: str = "") -> Any:
     except (jsonschema.ValidationError, TypeError, ValueError, RecursionError):
         raise InputError(f"{where}{name} is {shown(value)}; expected {rule['description']}") from None
     return value
+
+
+def assignments(source: str) -> dict[str, ast.expr]:
+    """Return name -> value for each assignment of a cell, such as `epochs = 5` or `epochs: int = 5`."""
+    values: dict[str, ast.expr] = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            values |= {target.id: statement.value for target in targets if isinstance(target, ast.Name)}
+    return values

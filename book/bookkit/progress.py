@@ -44,3 +44,8 @@ def tell_cost(nets: int, core_seconds: float, trained: int, keys: Iterable[str] 
 
         cost = {"nets": nets, "core_seconds": core_seconds, "trained": trained, "keys": list(keys)}
         display({COST: cost}, raw=True)
+
+
+def readable(seconds: float) -> str:
+    """Return a time in seconds or minutes, such as "45 s"."""
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{seconds / 60:.0f} min"

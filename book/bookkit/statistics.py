@@ -1,4 +1,4 @@
-"""Statistics: could a published number be one more run, and does a claim hold?
+"""Statistics: could a published number have come from one more run, and does a claim hold?
 
 The rules are those of the pre-registration, `book/tables/preregistration.yml`.
 """
@@ -38,7 +38,7 @@ class Runs(NamedTuple):
 
 
 def prediction_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Return the interval in which one more normal accuracy lies: mean ± t s sqrt(1 + 1 / n).
+    """Return the interval for one more accuracy, assumed normal: mean ± t s sqrt(1 + 1 / n).
 
     It is clipped to [0, 1]; arguments and results as in `mean_interval`.
     """
@@ -62,7 +62,7 @@ def mean_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarr
 
 
 def number_p(published: float, finals: np.ndarray, failed: np.ndarray, chance: float) -> float:
-    """Return the p-value of a published number: could it be one more of these runs?
+    """Return the p-value of a published number: could it have come from one more of these runs?
 
     The pre-registration defines it. If the post's run failed, it is (k + 1) / (n + 1), k of our n runs having
     failed; else that of Student's t for one more run among those that did not fail.
@@ -124,7 +124,7 @@ def runs_of(reading: Mapping[str, Any], runs: pd.DataFrame) -> Runs | None:
 
 
 def judge(reading: Mapping[str, Any], runs: Runs, rule: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer a reading by the rule of the pre-registration.
+    """Judge a reading by the rule of the pre-registration.
 
     Returns:
         `effect`, `low`, `high`; `share`, whether these describe a share of runs rather than a mean
@@ -155,7 +155,10 @@ def judge(reading: Mapping[str, Any], runs: Runs, rule: Mapping[str, Any]) -> di
 
 
 def decide(kind: str, low: float, high: float, margin: float, difference: float) -> tuple[str, str]:
-    """Return the verdict of a mean difference's interval and a remark; "not greater" reads as "greater"."""
+    """Return the verdict on the interval of a mean difference, and a remark.
+
+    The kind "not greater" takes the same interval as "greater"; `judge` then gives the opposite verdict.
+    """
     if kind == "margin":
         return (HOLDS if low > margin else FAILS if high < margin else CLOSE), ""
     if kind == "alike":

@@ -24,7 +24,8 @@ Shapes and options are the same for all:
 * options: slope, temperature, eta, smooth, baseline, surrogate, by name; see the functions.
 
 Other shapes or types raise `bsn.InputError`, and so does a slope or temperature that is not positive, if
-these are known when tracing. `ESTIMATORS` is the table of all, and `gradient` calls any of them.
+these are known when tracing. `ESTIMATORS` is the table of all estimators, and `gradient` can
+call any of them.
 """
 
 # ruff: noqa: F403, I001 (each family exports its `__all__`; the order of the families is that of ESTIMATORS)

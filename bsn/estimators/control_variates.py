@@ -1,6 +1,6 @@
-"""Control variates: REINFORCE minus a correlated term, whose expectation is added in a better form.
+"""Control variates: REINFORCE minus a correlated term, whose expectation is added back with less variance.
 
-All are unbiased whatever the control variate, which decides the variance alone.
+All are unbiased whatever the control variate, which affects only the variance.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["muprop", "rebar", "relax", "variance_gradient"]
 
 @register("MuProp", "unbiased", "Gu et al. 2016, arXiv:1511.05176", evaluations=2, derivative="p")
 def muprop(f: Loss, logits: Tensor, noise: Tensor, smooth: Loss | None = None) -> Tensor:
-    """Take f's first-order expansion around p as control variate.
+    """Take f's first-order expansion around p as the control variate.
 
     g = (f(b) - f(p) - f'(p) (b - p)) (b - p) + f'(p) p (1 - p), with f'(p) (b - p) summed over units.
     No variance if f is linear.
@@ -55,7 +55,7 @@ def rebar(
     temperature: Scalar = 0.5,
     smooth: Loss | None = None,
 ) -> Tensor:
-    """Take f at the relaxed sample as control variate: `relax` with r(z) = eta f(sigmoid(z / t)).
+    """Take f at the relaxed sample as the control variate: `relax` with r(z) = eta f(sigmoid(z / t)).
 
     g = (f(b) - eta f(y~)) (b - p) + eta d/da (f(y) - f(y~)), for y = sigmoid(z / t) and y~ of z~.
 
@@ -81,7 +81,7 @@ def rebar(
     state="surrogate, its caller's",
 )
 def relax(f: Loss, logits: Tensor, noise: Tensor, surrogate: Loss) -> Tensor:
-    """Take a learned function r of z as control variate.
+    """Take a learned function r of z as the control variate.
 
     g = (f(b) - r(z~)) (b - p) + d/da (r(z) - r(z~)), for z = a - logit(u), whose sign is b, and z~, another
     such z given b. The noise of z~ depends on a, and d/da goes through it (see `conditional_logistic`).
@@ -112,11 +112,11 @@ def variance_gradient(estimate: Callable[[], Tensor], variables: list[Tensor]) -
     unbiased estimate of the gradient of the summed variance.
 
     Args:
-        estimate: returns g, for example by a call of `relax`.
+        estimate: returns g, for example by a call to `relax`.
         variables: tensors or variables that it depends on.
 
     Returns:
-        g, and a list of gradients like `variables`.
+        g, and a list of gradients, one for each of `variables`.
     """
     with tf.GradientTape() as tape:
         tape.watch(variables)

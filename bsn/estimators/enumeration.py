@@ -33,7 +33,7 @@ def local_expectation(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
 
 
 def states(units: int, dtype: str | tf.DType = "float32") -> Tensor:
-    """Return all states of some units, [2^H, H], the last unit changing fastest."""
+    """Return all states of the given number of units, [2^H, H], with the last unit changing fastest."""
     power = tf.range(units - 1, -1, -1)
     return tf.cast(tf.bitwise.right_shift(tf.range(2**units)[:, None], power) % 2, dtype)
 

@@ -30,14 +30,15 @@ class Estimator:
         reference: paper with its arXiv number or DOI.
         kind: "sampler" or "gradient".
         function: see `bsn.estimators` for its arguments.
-        evaluations: how often f is evaluated per example; a number, or a formula in H units and K noises.
+        evaluations: how often f is evaluated per example; a number, or a formula in H units and K noise
+            values.
         derivative: the points where f' is taken; "" if f need not be differentiable.
         noise: uniforms per unit; a number, or a formula in K whose value is at least 2.
         state: what is carried from step to step; "" if nothing.
         initial: logits -> the state before the first step; None if there is none.
-        rule: of one that takes a single pass without noise of its own, the arithmetic of one unit, which
-            TensorFlow and Numba both run. For a sampler: (p, q, b, slope) -> the sample's derivative. For a
-            gradient estimator: (p, q, b, loss, baseline) -> g. Here q = 1 - p.
+        rule: for an estimator that takes a single pass and no noise of its own: the arithmetic of one unit,
+            which TensorFlow and Numba both run. For a sampler: (p, q, b, slope) -> the sample's derivative.
+            For a gradient estimator: (p, q, b, loss, baseline) -> g. Here q = 1 - p.
     """
 
     name: str

@@ -48,7 +48,7 @@ def st_gumbel(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: S
     "Gumbel-Rao", "biased", "Paulus, Maddison, Krause 2021, arXiv:2010.04838", derivative="b", noise="1 + K"
 )
 def gumbel_rao(logits: Tensor, noise: Tensor, slope: Scalar = 1.0, temperature: Scalar = 0.5) -> Tensor:
-    """Sample, with ST-Gumbel's derivative averaged over K noises that lead to the same b.
+    """Sample, with ST-Gumbel's derivative averaged over K noise values that lead to the same b.
 
     g = f'(b) (1/K) sum_k dy_k/da, for y_k = sigmoid(z~_k / t) and z~_k from `conditional_logistic`.
     The first uniform is for b, the others are for z~. Bias: ST-Gumbel's; the variance is at most ST-Gumbel's,

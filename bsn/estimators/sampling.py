@@ -76,7 +76,8 @@ def conditional_logistic(logits: Tensor, b: Tensor, noise: Tensor) -> Tensor:
         z~ = softplus(softplus(a) - logit(v)) if b = 1, -softplus(softplus(-a) + logit(v)) if b = 0.
 
     Args:
-        logits: a, shape [..., H]; b: their sample.
+        logits: a, shape [..., H].
+        b: their sample, of the same shape.
         noise: v, uniform on [0, 1), independent of b or from `tied`; further axes may come in front.
 
     References: Tucker et al. 2017, arXiv:1703.07370, appendix; Maddison et al. 2017, arXiv:1611.00712.

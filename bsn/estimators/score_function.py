@@ -121,9 +121,10 @@ def variance_adjusted(
 
 @register("NVIL", "unbiased", "Mnih, Gregor 2014, arXiv:1402.0030", state="baseline, its caller's")
 def nvil(f: Loss, logits: Tensor, noise: Tensor, baseline: Tensor) -> Tensor:
-    """Subtract a learned baseline of each example from its loss.
+    """Subtract from each example's loss a learned baseline for that example.
 
-    g = (b - p) (f(b) - c(x)); without the paper's division by a moving deviation of f(b) - c, a step length.
+    g = (b - p) (f(b) - c(x)); the paper also divides by a moving deviation of f(b) - c, which only changes
+    the step length.
     Unbiased for any c not depending on b.
 
     Args:

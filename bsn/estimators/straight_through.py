@@ -57,7 +57,7 @@ def by_rule(logits: Tensor, noise: Tensor, slope: Scalar, rule: Callable[..., Te
 
 @register("Sigmoid", LINEAR, "", derivative="p", noise=0, rule=steepness)
 def sigmoid(logits: Tensor, noise: Tensor | None, slope: Scalar = 1.0) -> Tensor:
-    """Return the deterministic unit p = sigmoid(s a), no sample.
+    """Return the deterministic unit p = sigmoid(s a), not a sample.
 
     g = f'(p) s p (1 - p), the derivative of f(p).
 
@@ -69,7 +69,7 @@ def sigmoid(logits: Tensor, noise: Tensor | None, slope: Scalar = 1.0) -> Tensor
 
 @register("Pass-through", "biased", BENGIO, derivative="b", rule=unchanged)
 def pass_through(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
-    """Sample, with the identity as derivative.
+    """Sample, with the identity's derivative in place of the step's.
 
     g = f'(b); the slope acts in the forward pass alone.
     Bias: if f is linear, g is 1 / (s p (1 - p)) times the exact gradient.
@@ -120,7 +120,7 @@ def fires_only(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     rule=half_the_distance,
 )
 def reinmax(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
-    """Sample, with half the distance from b to p as derivative: ReinMax at temperature 1.
+    """Sample, with half the distance from b to p as the derivative: ReinMax at temperature 1.
 
     ``g = f'(b) s |b - p| / 2``, which is also DARN's estimator, a REINFORCE whose baseline
     f(b) + f'(b) (1/2 - b) extends f from b to 1/2.

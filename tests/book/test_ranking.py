@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bookkit.parameters import assignments
 from bookkit.publish import book
 from bookkit.studies import ranking
 from bookkit.studies.ranking import RANKED as ESTIMATORS
@@ -127,7 +128,7 @@ def test_intervals_cover_the_accuracy():
 def test_the_chapter_has_the_settings_of_the_record():
     notebook = nbformat.read(book.chapters()["ranking"], as_version=4)
     (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    given = {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cell.source).body}
+    given = {name: ast.literal_eval(value) for name, value in assignments(cell.source).items()}
     assert set(given["estimators"]) == set(ESTIMATORS)
     assert tuple(given["learning_rates"]) == ranking.LEARNING_RATES
     assert tuple(given["temperatures"]) == ranking.TEMPERATURES

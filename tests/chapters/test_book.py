@@ -1,5 +1,7 @@
 """Every chapter through papermill, and the site that comes of it."""
 
+import ast
+import base64
 import collections
 import re
 import shlex
@@ -9,6 +11,7 @@ import urllib.parse
 
 import bs4
 import nbformat
+import papermill
 import papermill.cli
 import pytest
 import yaml
@@ -71,8 +74,43 @@ def test_executed_chapter(site, name):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
     assert not [output for output in outputs if output.get("name") == "stderr"]
-    pages = [output.get("data", {}).get("text/html", "") for output in outputs]
-    assert any("<svg" in page or "<table" in page for page in pages)
+    tables = [output for output in outputs if "<table" in output.get("data", {}).get("text/html", "")]
+    drawn = [output.data for output in outputs if "image/svg+xml" in output.get("data", {})]
+    assert tables or drawn
+    for data in drawn:  # notebooks show an SVG if they are trusted, else the PNG; HTML they would sanitise
+        assert "text/html" not in data and data["image/svg+xml"].startswith("<svg")
+        assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_executed_chapter_to_download(site, name):
+    """Its text has the measured numbers, not the roles that stand for them; its figures' data are files."""
+    executed, download = (
+        nbformat.read(site.parent / path, as_version=4)
+        for path in (f"executed/{name}.ipynb", f"html/_sources/{name}.ipynb")
+    )
+    codes = [
+        [cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (executed, download)
+    ]
+    for output in (output for cell in codes[0] for output in cell.outputs):
+        output.get("data", {}).pop("text/csv", None)
+    assert codes[0] == codes[1]
+    texts = [
+        "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        for notebook in (executed, download)
+    ]
+    assert "{glue" not in texts[1] and (texts[0] == texts[1]) == ("{glue" not in texts[0])
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_parameters_tell_their_types(name):
+    """To papermill's `--help-notebook`; and each default is of its type."""
+    for parameter in papermill.inspect_notebook(str(book.chapters()[name])).values():
+        kind, value = parameter["inferred_type_name"], ast.literal_eval(parameter["default"])
+        items = value if isinstance(value, list) else [value]
+        expected = kind.removeprefix("list[").removesuffix("]")
+        assert kind.startswith("list[") == isinstance(value, list), parameter
+        assert {type(item).__name__ for item in items} == {expected}, parameter
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -86,15 +124,16 @@ def test_page(site, pages, name):
     assert "digits" in page.select_one(".bd-header-announcement").text  # this build is not on MNIST
     assert not re.search(r"(?<!fig-)\bnan\b|\{glue", article.get_text())
     assert "# Parameters" not in article.get_text()  # papermill's own cell
-    for kind in ("", "-executed"):  # to download; that they are there, `test_no_dead_internal_link` tests
-        assert page.find("a", href=f"downloads/{name}{kind}.ipynb")
+    for folder in ("downloads", "_sources"):  # that they are there, `test_no_dead_internal_link` tests
+        assert page.find("a", href=f"{folder}/{name}.ipynb")
 
 
 def test_values_that_were_set_stand_in_the_parameters_cell(pages, site):
     """Not the defaults: the smoke profile trains on the digits, at one seed."""
     code = pages[site / "experiment_3.html"].find("article").get_text()
-    assert 'dataset = "digits"  # auto, mnist' in code and "seeds = [1]" in code and "epochs = 1" in code
-    assert 'dataset = "auto"' not in code
+    assert 'dataset: str = "digits"  # auto, mnist' in code
+    assert "seeds: list[int] = [1]" in code and "epochs: int = 1" in code
+    assert '"auto"' not in code
 
 
 def test_every_reference_can_be_followed(site, pages):

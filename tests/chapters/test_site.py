@@ -8,6 +8,7 @@ import subprocess
 import unicodedata
 import urllib.parse
 
+import matplotlib.image
 import pytest
 from conftest import barriers, run_bsn
 from fontTools.ttLib import TTFont
@@ -198,7 +199,13 @@ def test_the_launch_buttons_on_a_page_and_the_sources_that_it_shows(checkout, sm
     page = (copy / "_build" / "html" / "experiment_2.html").read_text()
     assert "https://mybinder.org/v2/gh/someone/bsn/main" in page and "book/experiment_2.ipynb" in page
     assert "https://colab.research.google.com/github/someone/bsn/blob/main/book/experiment_2.ipynb" in page
-    assert "git clone https://github.com/someone/bsn repo" in page
+    assert "git clone -q https://github.com/someone/bsn repo" in page and "pip install -q ./repo" in page
+    address, html = "https://someone.github.io/bsn/", copy / "_build" / "html"
+    assert f'<link rel="canonical" href="{address}experiment_2.html"' in page
+    assert f'<meta property="og:image" content="{address}card.png"' in page
+    assert f"<loc>{address}experiment_2.html</loc>" in (html / "sitemap.xml").read_text()
+    assert matplotlib.image.imread(html / "card.png").shape[:2] == (630, 1200)
+    assert not {"sitemap.xml", "card.png"} & {path.name for path in (checkout / "_build" / "html").iterdir()}
     for name in ("straight_through", "api"):
         assert "CHANGED" in (copy / "_build" / "html" / f"{name}.html").read_text()
         assert "CHANGED" not in (checkout / "_build" / "html" / f"{name}.html").read_text()

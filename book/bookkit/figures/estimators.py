@@ -87,7 +87,7 @@ def passes(names: Sequence[str], noise: float = 0.3, slope: float = 1.0, tempera
         slope: s.
         temperature: of the relaxed ones.
     """
-    logits = np.linspace(-6, 6, 241)
+    logits = np.linspace(-6, 6, 121)
     figure, cells = subplots(len(names), 2, height=1.35 * len(names) + 0.75, sharex=True, squeeze=False)
     frames, labelled = [], False
     for (forward, backward), name in zip(cells, names):

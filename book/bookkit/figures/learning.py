@@ -78,7 +78,8 @@ def descents(paths: Mapping[str, np.ndarray], exact: np.ndarray, target: float) 
         target: t; where p = t, the expectation of the straight-through gradient of (b - t)^2 is 0.
     """
     figure, axes = panels(list(paths), 2, 1.85, 0.35)
-    steps = np.arange(len(exact))
+    steps = np.arange(0, len(exact), max(1, len(exact) // 250))
+    paths, exact = {name: drawn[steps] for name, drawn in paths.items()}, exact[steps]
     level = np.log(target / (1 - target))
     for axis, (colour, drawn) in zip(axes, zip(SERIES, paths.values())):
         axis.axhline(level, color=INK, linewidth=1, linestyle=":", zorder=3)
@@ -102,9 +103,8 @@ def descents(paths: Mapping[str, np.ndarray], exact: np.ndarray, target: float) 
     for name, drawn in paths.items():
         for i, logits in enumerate(drawn.T):
             frames.append(pd.DataFrame({"estimator": name, "path": i, "step": steps, "logit": logits}))
-    data = pd.concat(frames)
     text = "Logit by step, for several descents by each estimator and for the exact gradient."
-    return Figure(figure, text, data[data.step % max(1, len(steps) // 200) == 0])
+    return Figure(figure, text, pd.concat(frames))
 
 
 def _real_minus(axis: matplotlib.axes.Axes) -> None:

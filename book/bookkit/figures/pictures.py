@@ -127,9 +127,10 @@ def _coins(
     diameter = 0.76 * width / np.ceil(np.sqrt(len(levels))) * unit  # points
     style: dict[str, Any] = dict(s=diameter**2, clip_on=False)
     axis.scatter(x, y, facecolors="none", edgecolors=MUTED, linewidths=0.6, **style)
-    dark = levels > 0
-    opacity: Any = levels[dark].round(2)  # Matplotlib's own type is a single number
-    axis.scatter(x[dark], y[dark], color=INK, alpha=opacity, linewidths=0, **style)
+    opacities = np.round(levels, 1)  # few levels make a small file
+    for opacity in np.unique(opacities[opacities > 0]):
+        at = opacities == opacity
+        axis.scatter(x[at], y[at], color=INK, alpha=float(opacity), linewidths=0, **style)
 
 
 def grid(images: np.ndarray, columns: int, names: Sequence[str] = ()) -> Figure:
@@ -150,7 +151,7 @@ def grid(images: np.ndarray, columns: int, names: Sequence[str] = ()) -> Figure:
     margin = 1.0 if names else 0.0  # inches
     figure, axis = subplots(height=(WIDTH - margin) * ink.shape[0] / ink.shape[1] + 0.3 * (not names))
     figure.set_dpi(240)
-    axis.imshow(ink, interpolation="nearest")
+    axis.imshow(ink, interpolation="none")  # the browser enlarges the pixels
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     axis.set_xticks([])

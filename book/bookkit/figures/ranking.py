@@ -75,10 +75,15 @@ def recommendations(answer: pd.DataFrame) -> Styler:
         "loss": answer.loss,
         "layers": answer.depth,
         "use": answer.use,
-        "accuracy": answer.accuracy,
     }
-    columns |= {"nets that begin": begun, "best": answer.best, "its accuracy": answer.highest}
-    return styled(pd.DataFrame(columns), {"accuracy": "{:.4f}", "its accuracy": "{:.4f}"})
+    known = [ESTIMATORS.get(name) for name in answer.use]  # no estimator is called "none"
+    columns |= {"evaluations of f": [str(entry.evaluations) if entry else None for entry in known]}
+    columns |= {
+        "accuracy": answer.accuracy,
+        "best accuracy": answer.highest,
+        "nets that begin to train": begun,
+    }
+    return styled(pd.DataFrame(columns), {"accuracy": "{:.4f}", "best accuracy": "{:.4f}"})
 
 
 def costs(milliseconds: pd.DataFrame) -> Styler:

@@ -17,8 +17,12 @@ def css() -> str:
     return f'html {{{variables(0)}}}\nhtml[data-theme="dark"] {{{variables(1)}}}\n'
 
 
-def inline(svg: str, text: str) -> str:
-    """Return a figure as HTML that a page's theme colours; `text` says to screen readers what it shows."""
+def inline(svg: str, text: str, link: str = "") -> str:
+    """Return a figure as HTML that a page's theme colours, with a link to its data.
+
+    `text` says to screen readers what it shows.
+    """
     label = html.escape(text, quote=True)
     opening = f'<svg role="img" aria-label="{label}" style="width: 100%; max-width: 44rem; height: auto"'
-    return f'<div class="bsn-figure">{svg.replace("<svg", opening, 1)}</div>'
+    data = f'<a class="bsn-data" href="{link}" download>Data (CSV)</a>' if link else ""
+    return f'<div class="bsn-figure">{svg.replace("<svg", opening, 1)}{data}</div>'

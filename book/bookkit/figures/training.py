@@ -24,6 +24,7 @@ from bookkit.figures.style import (
 from bsn.spec import RECORD_EVERY
 
 SEEDS_DRAWN = 10  # of the record, per setting
+POINTS_DRAWN = 20  # per thin line
 ERRORS = [0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100]  # per cent, ticks
 FINE_ERRORS = [*np.arange(1, 3, 0.2).round(1), *np.arange(3, 5, 0.5), *range(5, 10), *range(10, 101, 10)]
 HEIGHTS = {1: 2.6, 2: 1.9, 3: 1.75}  # inches of a panel, by how many there are
@@ -51,7 +52,7 @@ def learning_curves(
         metric: "validation", on the images held out, or "training", on each mini-batch.
     """
     own = _errors(curves, metric).assign(source="this build")
-    recorded = _errors(chapter.recorded(curves), metric).assign(source="record")
+    recorded = _thinned(_errors(chapter.recorded(curves), metric)).assign(source="record")
     lines = list(dict.fromkeys(own.line))
     titles = list(dict.fromkeys(own.panel))
     colours = dict(zip(lines, SERIES * (1 + len(lines) // len(SERIES))))
@@ -220,6 +221,13 @@ def _errors(curves: pd.DataFrame, metric: str) -> pd.DataFrame:
         points = points.assign(error=np.maximum(_per_cent(value), 1.02 * LEAST[metric]))
     place = points.groupby("label").seed.rank("dense")
     return points[place <= SEEDS_DRAWN]
+
+
+def _thinned(points: pd.DataFrame) -> pd.DataFrame:
+    """Return every so many points of each curve, `POINTS_DRAWN` or fewer, and its last."""
+    by_net = points.groupby(["label", "seed"]).step
+    place, count = by_net.rank("first", ascending=False) - 1, by_net.transform("size")
+    return points[place % np.ceil(count / POINTS_DRAWN) == 0]
 
 
 def _recorded_finals(curves: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,8 @@ from bookkit.paths import BOOK, BUILD, EXECUTED, RECORDS, ROOT
 from bookkit.progress import COST
 from bsn.errors import InputError
 
+NAMED = 5  # reasons for a run that are given by name
+
 
 def path(name: str) -> pathlib.Path:
     """Return where a chapter's executed notebook lies."""
@@ -99,7 +101,8 @@ def why_stale(
     changed += [file for file, digest in facts.get("files", {}).items() if digests.get(file) != digest]
     if nets and not _recorded(notebook.cells, nets):
         changed.append("this build's record")
-    return f"{', '.join(changed)} changed" if changed else None
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    return f"{', '.join(changed[:NAMED])}{more} changed" if changed else None
 
 
 def _recorded(cells: Iterable[nbformat.NotebookNode], nets: pathlib.Path) -> bool:

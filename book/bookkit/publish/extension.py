@@ -1,11 +1,13 @@
-"""A Sphinx extension: equations as MathML, which needs no script; pages without unused scripts; samplers
-described with a picture of their forward and backward pass."""
+"""A Sphinx extension: equations as MathML, which needs no script; figures that the page's theme colours;
+samplers described with a picture of their forward and backward pass; pages without unused scripts."""
 
+import pathlib
 import re
 from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, create_figure_context
 from sphinx.application import Sphinx
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
@@ -14,6 +16,7 @@ from bookkit.figures import theme
 from bsn.estimators import ESTIMATORS
 
 UNUSED = ("thebe", "sphinx-design", "design-tabs")  # live code from another host, cards, tabs
+STYLE_SHEET = "figures.css"  # the variables of both themes
 NOISE = 0.3
 CAPTION = f"Forward and backward pass by logit, at noise u = {NOISE}."
 
@@ -69,9 +72,33 @@ def _illustrate(
             lines += ["", ".. raw:: html", "", *(f"  {line}" for line in markup.splitlines())]
 
 
+class Figures(MimeRenderPlugin):
+    """The outputs of `bookkit.figures.style.Figure` as numbered figures: an entry point of MyST-NB."""
+
+    @staticmethod
+    def handle_mime(renderer: NbElementRenderer, data: MimeData, inline: bool) -> list[nodes.Element] | None:
+        """Return the figure's nodes, or None if the output is none of ours."""
+        figure = data.output_metadata.get("figure")
+        if data.mime_type != "image/svg+xml" or not figure:
+            return None
+        page, markup = renderer.renderer, theme.inline(data.string, figure["text"], figure.get("data", ""))
+        container = nodes.Element()
+        with page.current_node_context(container), create_figure_context(page, figure, data.line or 0):
+            page.current_node.append(nodes.raw("", markup, format="html"))
+        return container.children
+
+
+def _write_style_sheet(app: Sphinx) -> None:
+    folder = pathlib.Path(app.outdir) / "_static"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STYLE_SHEET).write_text(theme.css())
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register with Sphinx."""
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
+    app.connect("builder-inited", _write_style_sheet)
+    app.add_css_file(STYLE_SHEET)
     app.connect("autodoc-process-docstring", _illustrate, priority=900)  # after napoleon
     app.connect("html-page-context", _lighten, priority=900)  # after the theme has added its own
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,12 +13,14 @@ import papermill
 
 from bookkit import files, processes
 from bookkit.paths import ROOT
+from bookkit.progress import readable
 from bookkit.publish import executed
 from bookkit.settings import Settings
 from bsn.errors import InputError
 
 JOBS = 2  # chapters at once: a kernel's start-up and compilation use one core
 CLUSTER_JOBS = 6  # they only wait for their nets, but each keeps a kernel of half a GiB in memory
+START = 3.0  # seconds of a chapter that trains nothing
 AUDIT = pathlib.Path(__file__).with_name("audit")
 
 
@@ -62,6 +64,8 @@ def run(
     together = min(CLUSTER_JOBS if settings.scheduler else JOBS, max(len(reasons), 1))
     if reasons:
         print(f"bsn: running {', '.join(reasons)}, {together} at once ...", file=sys.stderr)
+    expected = {name: START + _expected_seconds(chapters[name]) for name in reasons}
+    waiting = dict(expected)
     with processes.pool(together, _environment(settings, together, scratch)) as pool:
         try:
             running = {
@@ -76,11 +80,20 @@ def run(
                     raise InputError(f"{name}: cannot write: {failure}; {_kept(done, len(chapters))}")
                 if failure:
                     failures[name] = failure
-                took = f"{time.monotonic() - started:.0f} s{reasons[name] and ', '}{reasons[name]}"
-                finish(name, f"{'FAILED' if failure else 'done'} ({took})")
+                del waiting[name]
+                seconds = time.monotonic() - started
+                took = f"{seconds:.0f} s{reasons[name] and ', '}{reasons[name]}"
+                left = _time_left(seconds, expected, waiting)
+                finish(name, f"{'FAILED' if failure else 'done'} ({took}){left}")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(done, len(chapters))) from None
     return failures
+
+
+def _time_left(seconds: float, expected: Mapping[str, float], waiting: Mapping[str, float]) -> str:
+    """Say how long the chapters that wait will take if they go on as the others did in those seconds."""
+    ahead, total = sum(waiting.values()), sum(expected.values())
+    return f", about {readable(seconds * ahead / (total - ahead))} left" if waiting else ""
 
 
 def _kept(done: int, total: int) -> str:

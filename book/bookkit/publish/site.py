@@ -1,6 +1,7 @@
 """Executed notebooks to a static site that needs no network."""
 
 import ast
+import copy
 import os
 import pathlib
 import re
@@ -14,19 +15,21 @@ from typing import Any
 
 import nbformat
 import yaml
+from myst_nb.ext.glue import GLUE_PREFIX
 
 from bookkit import files, processes
 from bookkit.data import dataset_title
-from bookkit.figures import theme
+from bookkit.figures import card
+from bookkit.parameters import assignments
 from bookkit.paths import BOOK, CONFIG, ROOT, SITE, TOC
-from bookkit.progress import COST
+from bookkit.progress import COST, readable
 from bookkit.publish import executed
 from bsn.errors import InputError
 
-DOWNLOADS = "downloads"
+DOWNLOADS, SOURCES, CARD = "downloads", "_sources", "card.png"
 MOVED = {"estimators": "neuron"}  # old page -> where its subject is now
 # not in the source folder: Jupyter Book would load every script of _static on every page
-NO_PAGES = (".ipynb_checkpoints", "_static", "_templates", "bookkit", "record", "tables", "*.egg-info")
+NO_PAGES = (".ipynb_checkpoints", "_static", "_templates", "bookkit", "record", "*.egg-info")
 
 
 def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch: pathlib.Path) -> int:
@@ -34,33 +37,35 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
 
     On failure the old site stays. Raises an `InputError` if the disk is full.
     """
-    source, extra, themes = scratch / "book", scratch / "extra", scratch / "themes"
+    source, extra = scratch / "book", scratch / "extra"
     shutil.copytree(BOOK, source, ignore=shutil.ignore_patterns(*NO_PAGES))
     downloads = extra / DOWNLOADS
     downloads.mkdir(parents=True)
-    (scratch / "bsn").symlink_to(ROOT / "bsn")  # whose sources pages include
-    themes.mkdir()
-    (themes / "figures.css").write_text(theme.css())
+    shutil.copytree(ROOT / "bsn", scratch / "bsn")  # whose sources pages include
     for old, new in MOVED.items():
         (extra / f"{old}.html").write_text(f'<meta http-equiv="refresh" content="0; url={new}.html">\n')
     origin = repository()
-    results = {}
+    results: dict[str, Any] = {}
+    glued: dict[str, Any] = {}
     for name, path in chapters.items():
         shutil.copyfile(path, downloads / path.name)
         notebook = executed.read(name)
         if notebook:
             results[name] = notebook
-            shutil.copyfile(executed.path(name), downloads / f"{name}-executed.ipynb")
+            glued[name] = with_glued(notebook)
             notebook = page(notebook, name, downloads, origin and origin[0])
         else:
             notebook = without_results(nbformat.read(path, as_version=4))
         nbformat.write(notebook, source / path.name)
     config = yaml.safe_load(CONFIG.read_text())
+    config["execute"] = {"execute_notebooks": "off"}  # they have been run, with checked parameters
     config["sphinx"]["config"] |= {
-        "html_static_path": [str(BOOK / "_static"), str(themes)],
+        "html_static_path": [str(BOOK / "_static")],
         "html_extra_path": [str(extra)],
         "templates_path": [str(BOOK / "_templates")],
     }
+    config["bibtex_bibfiles"] = ["references.bib"]
+    config["logo"] = config["html"]["favicon"] = str(BOOK / "_static" / "logo.svg")
     notice = _notice(results, failures)
     if notice:
         config["html"]["announcement"] = notice
@@ -72,6 +77,7 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
             "colab_url": "https://colab.research.google.com",
         }
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
+        _announce(config, _pages_address(origin[0]), results.get("introduction"), extra)
     (scratch / "_config.yml").write_text(yaml.safe_dump(config))
     (scratch / "_toc.yml").write_text(TOC.read_text().replace(": book/", ": "))  # addresses have no folder
     print("bsn: building the site ...", file=sys.stderr)
@@ -88,6 +94,8 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
         print(ran.stdout + ran.stderr, file=sys.stderr)
         print("bsn: the site was not built; the warnings above say why", file=sys.stderr)
         return 1
+    for name, notebook in glued.items():  # what the theme's button downloads
+        nbformat.write(notebook, site / SOURCES / f"{name}.ipynb")
     for unused in site.rglob("*.map"):  # for who debugs the theme
         unused.unlink()
     (site / ".buildinfo").unlink()  # of use to Sphinx alone, and other in another folder
@@ -120,6 +128,31 @@ def repository() -> tuple[str, str] | None:
     return (f"https://github.com/{match[1]}", branch or "main") if match else None
 
 
+def _pages_address(repository: str) -> str:
+    """Return where GitHub Pages serves a repository's site."""
+    owner, name = repository.split("/")[-2:]
+    own = f"{owner}.github.io".lower()
+    return f"https://{own}/" if name.lower() == own else f"https://{own}/{name}/"
+
+
+def _announce(config: dict[str, Any], address: str, landing: Any, extra: pathlib.Path) -> None:
+    """Add what search engines and links from elsewhere need, which name the site's own address."""
+    config["sphinx"]["extra_extensions"] += ["sphinxext.opengraph", "sphinx_sitemap"]
+    options: dict[str, Any] = {
+        "html_baseurl": address,
+        "ogp_site_url": address,
+        "ogp_social_cards": {"enable": False},
+    }
+    options |= {"sitemap_url_scheme": "{link}", "sitemap_show_lastmod": False}
+    outputs = [output for cell in landing.cells for output in cell.get("outputs", [])] if landing else []
+    pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    if pictures:
+        title, _, subtitle = config["title"].partition(", ")
+        card.draw(title, subtitle, pictures[0], extra / CARD)
+        options |= {"ogp_image": address + CARD, "ogp_image_alt": config["title"]}
+    config["sphinx"]["config"] |= options
+
+
 def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None = None) -> Any:
     """Return a chapter's executed notebook, changed in place, as its page shows it.
 
@@ -138,10 +171,8 @@ def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None 
                 figures += 1
                 file = f"{name}-{figures}.csv"
                 (downloads / file).write_text(data.pop("text/csv"))
-                link = f'<a class="bsn-data" href="{DOWNLOADS}/{file}" download>Data (CSV)</a></div>'
-                data["text/html"] = data["text/html"].removesuffix("</div>") + link
-            if output.get("metadata", {}).get("figure"):
-                cell.metadata["mystnb"] = {"figure": output.metadata.pop("figure")}
+                data.pop("image/png", None)  # the page shows the SVG
+                output.metadata["figure"]["data"] = f"{DOWNLOADS}/{file}"
     provenance = _provenance(notebook.metadata.papermill.duration, name, costs, address)
     notebook.cells.append(nbformat.v4.new_markdown_cell(provenance, id="provenance"))
     return notebook
@@ -152,13 +183,9 @@ def with_values(cells: list[Any], values: Mapping[str, Any]) -> list[Any]:
     for cell in cells:
         if "parameters" in cell.metadata.get("tags", []):
             source = cell.source.encode()
-            for statement in reversed(ast.parse(source).body):
-                if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-                    continue
-                name = statement.targets[0].id
+            for name, old in reversed(assignments(cell.source).items()):
                 if name in values:
                     lines = source.splitlines(keepends=True)
-                    old = statement.value
                     assert old.end_lineno and old.end_col_offset
                     first = len(b"".join(lines[: old.lineno - 1])) + old.col_offset
                     last = len(b"".join(lines[: old.end_lineno - 1])) + old.end_col_offset
@@ -168,28 +195,50 @@ def with_values(cells: list[Any], values: Mapping[str, Any]) -> list[Any]:
     return [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
 
 
+def with_glued(notebook: Any) -> Any:
+    """Return an executed notebook for readers without a site: with what it glued in place of the roles.
+
+    The data of its figures are files of the site, and left out.
+    """
+    notebook, glued = copy.deepcopy(notebook), {}
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        output.get("data", {}).pop("text/csv", None)
+        name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+        text = output.get("data", {}).get(f"{GLUE_PREFIX}text/plain")
+        if name and text is not None:
+            glued[name] = str(ast.literal_eval(text))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(
+                r"\{glue:text\}`([^`]*)`", lambda role: glued.get(role[1], role[0]), cell.source
+            )
+    return notebook
+
+
 def _provenance(seconds: float, name: str, costs: list[dict[str, Any]], address: str | None) -> str:
     """Return run times and downloads, for the page's end."""
     nets, core_seconds, trained = (
         sum(cost[key] for cost in costs) for key in ("nets", "core_seconds", "trained")
     )
-    run = f"This page was built in {_time(seconds)}"
+    run = f"This page was built in {readable(seconds)}"
     if nets:
-        loaded = f"loaded {nets - trained} nets from this build's record" * bool(nets - trained)
-        new = f"trained {trained} nets" * bool(trained)
+        loaded = f"loaded {_nets(nets - trained)} from this build's record" * bool(nets - trained)
+        new = f"trained {_nets(trained)}" * bool(trained)
         run += f". It {' and '.join(filter(None, [new, loaded]))}"
-        run += f"; training all of them takes about {_time(core_seconds / 2)} on two cores"
+        run += f"; training all of them takes about {readable(core_seconds / 2)} on two cores"
     links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>the notebook</a>']
-    links.append(f'<a href="{DOWNLOADS}/{name}-executed.ipynb" download>the notebook with its results</a>')
+    results = f'href="{SOURCES}/{name}.ipynb" download="{name}-executed.ipynb"'
+    links.append(f"<a {results}>the notebook with its results</a>")
     text = f"{run}. Download {' or '.join(links)}."
     if address:
-        install = f"!git clone {address} repo &amp;&amp; pip install -e repo -e repo/book"
-        text += f" In Colab, first: <code>{install}</code>."
+        install = f"!git clone -q {address} repo &amp;&amp; pip install -q ./repo ./repo/book"
+        path = 'import sys; sys.path.insert(0, "repo/book")'  # with the clone's tables and records
+        text += f" In Colab, first: <code>{install}</code>, then <code>{path}</code>."
     return f'```{{raw}} html\n<p class="bsn-provenance">{text}</p>\n```\n'
 
 
-def _time(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def _nets(count: int) -> str:
+    return f"{count} net{'s' * (count != 1)}"
 
 
 def without_results(notebook: Any) -> Any:

@@ -167,7 +167,7 @@ def show(table: pd.DataFrame) -> Styler:
         "depth": "layers",
         "first": "first flip",
         "last": "difference at the end",
-        "apart": "accuracies apart",
+        "apart": "accuracy gap",
     }
     page = table[list(names)].assign(estimator=table.estimator.map(_title), apart=_apart(table))
     page = page.rename(columns=names)
@@ -180,7 +180,7 @@ def show_depths(table: pd.DataFrame) -> Styler:
     parts = []
     for depth, part in table.assign(apart=_apart(table)).groupby("depth"):
         layers = _layers(depth)
-        names = {"first": f"first flip, {layers}", "apart": f"accuracies apart, {layers}"}
+        names = {"first": f"first flip, {layers}", "apart": f"accuracy gap, {layers}"}
         parts.append(part.set_index("estimator")[list(names)].rename(columns=names))
     page = pd.concat(parts, axis=1).reset_index()
     page = page.assign(estimator=page.estimator.map(_title))

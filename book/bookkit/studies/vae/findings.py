@@ -26,6 +26,7 @@ from bookkit.figures.style import (
 from bookkit.paths import TABLES
 from bsn.estimators import ESTIMATORS
 
+POINTS_DRAWN = 60  # of each curve on a logarithmic axis
 POINTS = 20  # of a curve that is drawn over the whole training
 TAIL = 1000  # steps over which a training bound is the mean
 
@@ -51,7 +52,7 @@ def ranking(nets: pd.DataFrame) -> pd.DataFrame:
     """Rank one architecture's estimators, the best training bound first.
 
     Returns:
-        One row per estimator: `train` and `test`, means over the seeds; `behind`, `low`, `high`: the first's
+        One row per estimator: `train` and `test`, means over the seeds; `behind`, `low`, `high`: the leader's
         training bound minus this one's, paired by seed, and its interval, of joint coverage 95 %.
     """
     train, test = bounds(nets, "train"), bounds(nets, "test")
@@ -74,7 +75,7 @@ def show_ranking(ranked: Mapping[str, pd.DataFrame]) -> Styler:
         parts.append(part.assign(net=architecture, bias=[_bias(name) for name in table.index]))
     page = pd.concat(parts)
     page["estimator"] = page.estimator.map(title)
-    names = {"train": "training bound", "test": "test bound", "behind": "behind the first"}
+    names = {"train": "training bound", "test": "test bound", "behind": "behind the leader"}
     columns = ["net", "estimator", *names, "interval", "bias"]
     page = page[columns].rename(columns=names).reset_index(drop=True)
     return styled(page, dict.fromkeys(names.values(), "{:.2f}"))
@@ -96,7 +97,7 @@ def _bias(name: str) -> str:
 
 
 def ranking_chart(ranked: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw how far each estimator is behind the first, with its interval: one panel per architecture."""
+    """Draw how far each estimator is behind the leader, with its interval: one panel per architecture."""
     counts = [len(table) for table in ranked.values()]
     figure, axes = subplots(
         len(counts), height=0.27 * sum(counts) + 0.4 * len(counts) + 0.6, sharex=True, squeeze=False,
@@ -113,7 +114,7 @@ def ranking_chart(ranked: Mapping[str, pd.DataFrame]) -> Figure:
         axis.grid(axis="y", visible=False)
         axis.set_ylim(len(table) - 0.4, -0.6)
         axis.set_title(f"{architecture.capitalize()} net", loc="left")
-    axes.flat[-1].set_xlabel("Training bound, nats behind the first")
+    axes.flat[-1].set_xlabel("Training bound, nats behind the leader")
     for line, (word, colour) in enumerate((("filled: unbiased", SERIES[0]), ("open: biased", SERIES[3]))):
         place: Style = dict(xy=(1, 1), xycoords="axes fraction", xytext=(-2, -4 - 14 * line))
         axes.flat[0].annotate(word, **place, textcoords="offset points", color=colour, ha="right", va="top")
@@ -195,6 +196,8 @@ def beside_record(now: pd.DataFrame, nets: pd.DataFrame) -> Figure:
         curves = learning_curves(some).assign(source=source)
         for axis, (architecture, name) in zip(axes, pairs):
             part = curves[(curves.architecture == architecture) & (curves.estimator == name)]
+            spaced = np.round(np.geomspace(1, max(1, part.step.nunique()), POINTS_DRAWN))
+            part = part[(part.groupby("seed").cumcount() + 1).isin(spaced)]
             for _, seed in part.groupby("seed"):
                 axis.plot(seed.step, seed.bound, color=colour, linewidth=width)
             drawn.append(part)
