@@ -110,11 +110,6 @@ def test_code_and_tables_are_whole_on_a_small_laptop(site, open_page, name):
     assert not page.locator("details details").count()
 
 
-def test_an_old_address_leads_to_the_new_page(site):
-    for old, new in site_builder.MOVED.items():
-        assert f"url={new}.html" in (site / f"{old}.html").read_text() and (site / f"{new}.html").exists()
-
-
 @pytest.mark.parametrize("term, name", [("annealing", "experiment_3"), ("Bonferroni", "scorecard")])
 def test_search_finds_a_term(site, open_page, term, name):
     results = open_page((site / "search.html").as_uri() + f"?q={term}").locator("#search-results a")
@@ -206,7 +201,7 @@ def test_the_launch_buttons_on_a_page_and_the_sources_that_it_shows(checkout, sm
     assert f"<loc>{address}experiment_2.html</loc>" in (html / "sitemap.xml").read_text()
     assert matplotlib.image.imread(html / "card.png").shape[:2] == (630, 1200)
     assert not {"sitemap.xml", "card.png"} & {path.name for path in (checkout / "_build" / "html").iterdir()}
-    for name in ("straight_through", "api"):
+    for name in ("straight_through", "estimators"):
         assert "CHANGED" in (copy / "_build" / "html" / f"{name}.html").read_text()
         assert "CHANGED" not in (checkout / "_build" / "html" / f"{name}.html").read_text()
     assert "mybinder.org" not in (checkout / "_build" / "html" / "experiment_2.html").read_text()
@@ -229,7 +224,7 @@ def test_a_prime_stands_at_its_letter():
 def test_the_packages_page_draws_every_sampler(site, open_page):
     """From the registry: with a caption, seen in full on a phone."""
     samplers = [entry for entry in ESTIMATORS.values() if entry.kind == "sampler"]
-    page = open_page((site / "api.html").as_uri(), 390)
+    page = open_page((site / "estimators.html").as_uri(), 390)
     for entry in samplers:
         function = entry.function.__module__ + "." + entry.name.replace("-", "_")
         described = page.locator(f"dl:has(> dt[id='{function}']) figure")

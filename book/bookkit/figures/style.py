@@ -173,6 +173,8 @@ def _svg(figure: matplotlib.figure.Figure) -> str:
     svg = re.sub(geometry, lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), svg)
     svg = svg.replace("stroke: #ffffff", "stroke: none")  # seaborn's edges
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # the page's typeface
+    svg = re.sub(r' font-family: [^;"]*;', "", svg)
+    svg = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", svg)
     variables = {light: f"var(--bsn-{name}, {light})" for name, (light, _) in THEMES.items()}
     svg = re.sub("|".join(variables), lambda match: variables[match[0]], svg)
     return _compact(svg)

@@ -27,7 +27,7 @@ from bookkit.publish import executed
 from bsn.errors import InputError
 
 DOWNLOADS, SOURCES, CARD = "downloads", "_sources", "card.png"
-MOVED = {"estimators": "neuron"}  # old page -> where its subject is now
+SITEMAPS = "http://www.sitemaps.org/schemas/sitemap/0.9"  # the name of the format
 # not in the source folder: Jupyter Book would load every script of _static on every page
 NO_PAGES = (".ipynb_checkpoints", "_static", "_templates", "bookkit", "record", "*.egg-info")
 
@@ -42,8 +42,6 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     downloads = extra / DOWNLOADS
     downloads.mkdir(parents=True)
     shutil.copytree(ROOT / "bsn", scratch / "bsn")  # whose sources pages include
-    for old, new in MOVED.items():
-        (extra / f"{old}.html").write_text(f'<meta http-equiv="refresh" content="0; url={new}.html">\n')
     origin = repository()
     results: dict[str, Any] = {}
     glued: dict[str, Any] = {}
@@ -96,6 +94,8 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
         return 1
     for name, notebook in glued.items():  # what the theme's button downloads
         nbformat.write(notebook, site / SOURCES / f"{name}.ipynb")
+    if origin:
+        _write_sitemap(site, _pages_address(origin[0]))
     for unused in site.rglob("*.map"):  # for who debugs the theme
         unused.unlink()
     (site / ".buildinfo").unlink()  # of use to Sphinx alone, and other in another folder
@@ -137,13 +137,12 @@ def _pages_address(repository: str) -> str:
 
 def _announce(config: dict[str, Any], address: str, landing: Any, extra: pathlib.Path) -> None:
     """Add what search engines and links from elsewhere need, which name the site's own address."""
-    config["sphinx"]["extra_extensions"] += ["sphinxext.opengraph", "sphinx_sitemap"]
+    config["sphinx"]["extra_extensions"] += ["sphinxext.opengraph"]
     options: dict[str, Any] = {
         "html_baseurl": address,
         "ogp_site_url": address,
         "ogp_social_cards": {"enable": False},
     }
-    options |= {"sitemap_url_scheme": "{link}", "sitemap_show_lastmod": False}
     outputs = [output for cell in landing.cells for output in cell.get("outputs", [])] if landing else []
     pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
     if pictures:
@@ -151,6 +150,13 @@ def _announce(config: dict[str, Any], address: str, landing: Any, extra: pathlib
         card.draw(title, subtitle, pictures[0], extra / CARD)
         options |= {"ogp_image": address + CARD, "ogp_image_alt": config["title"]}
     config["sphinx"]["config"] |= options
+
+
+def _write_sitemap(site: pathlib.Path, address: str) -> None:
+    pages = sorted(path.name for path in site.glob("*.html") if path.stem not in ("search",))
+    urls = "".join(f"<url><loc>{address}{page}</loc></url>" for page in pages)
+    header = '<?xml version="1.0" encoding="utf-8"?>'
+    (site / "sitemap.xml").write_text(f'{header}<urlset xmlns="{SITEMAPS}">{urls}</urlset>\n')
 
 
 def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None = None) -> Any:
