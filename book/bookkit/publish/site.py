@@ -75,7 +75,7 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
             "colab_url": "https://colab.research.google.com",
         }
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
-        _announce(config, _pages_address(origin[0]), results.get("introduction"), extra)
+        _announce(config, _pages_address(origin[0]), glued.get("introduction"), extra)
     (scratch / "_config.yml").write_text(yaml.safe_dump(config))
     (scratch / "_toc.yml").write_text(TOC.read_text().replace(": book/", ": "))  # addresses have no folder
     print("bsn: building the site ...", file=sys.stderr)
