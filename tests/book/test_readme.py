@@ -1,6 +1,7 @@
 """The README's numbers and its figure come from the book's record."""
 
 import re
+import tomllib
 
 from bookkit import statistics
 from bookkit.figures import scorecard
@@ -25,6 +26,14 @@ def test_numbers():
     assert set(re.findall(r"\b0\.\d{4}\b", text)) == {f"{value:.4f}" for value in measured}
     agree, hold = (numbers.verdict == statistics.AGREES).sum(), (claims.verdict == statistics.HOLDS).sum()
     assert f"{agree} of {len(numbers)} numbers agree, {hold} of {len(claims)} readings" in text
+
+
+def test_badges():
+    text = (ROOT / "README.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    low, high = re.search(r"badge/Python-(3\.\d+)_to_(3\.\d+)-", text).groups()
+    assert project["requires-python"] == f">={low},<3.{int(high[2:]) + 1}"
+    assert f"badge/licence-{project['license']}-" in text
 
 
 def test_figure():
