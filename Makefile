@@ -8,6 +8,11 @@ TEST_ARGS ?=
 # loadgroup: each test goes to whichever process is free
 PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
+# of a checkout that was copied or renamed: its programs would run the other's
+ifneq ($(CURDIR),$(shell cat $(READY) 2>/dev/null || echo $(CURDIR)))
+$(shell rm -rf $(VENV))
+endif
+
 .PHONY: help book test check lint lock clean
 .DEFAULT_GOAL := help
 
@@ -50,4 +55,4 @@ $(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/pyth
 	@VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable . --editable book
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
-	@touch $@
+	@echo "$(CURDIR)" > $@

@@ -23,7 +23,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 def processor() -> str:
     """Return the processor's name, as far as the system tells it."""
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -4,11 +4,14 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import pathlib
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 
 import psutil
+
+from bookkit.paths import BOOK, BUILD, ROOT
 
 
 @contextlib.contextmanager
@@ -26,6 +29,24 @@ def pool(workers: int, environment: Mapping[str, str]) -> Iterator[concurrent.fu
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def surroundings(scratch: pathlib.Path) -> dict[str, str]:
+    """Return the variables of a build's processes, so that none of a user's own settings reach its results.
+
+    Args:
+        scratch: folder of this build, for what programs write on the side; a killed one cleans up nothing.
+    """
+    own = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "TMPDIR"), scratch)
+    own["MPLCONFIGDIR"] = BUILD / "matplotlib"  # its list of fonts stays, which takes seconds to make
+    own["MATPLOTLIBRC"] = BUILD / "matplotlib" / "none"
+    if "TFDS_DATA_DIR" in os.environ:  # kernels run in another folder
+        own["TFDS_DATA_DIR"] = pathlib.Path(os.environ["TFDS_DATA_DIR"]).expanduser().absolute()
+    switches = dict.fromkeys(
+        ("PYTHONUTF8", "PYTHONSAFEPATH", "PYDEVD_DISABLE_FILE_VALIDATION", "NO_COLOR"), "1"
+    )
+    modules = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, BOOK))), "PYTHONWARNINGS": ""}
+    return {name: str(path) for name, path in own.items()} | switches | modules
 
 
 def _prepare(environment: dict[str, str]) -> None:

@@ -23,12 +23,15 @@ from hypothesis import strategies as st
 
 from bookkit import data
 from bookkit.bench import contest, reports
-from bookkit.parameters import RULES, check
+from bookkit.parameters import RULES, check, parse
 from bookkit.publish import book, cli, executed
 from bsn import InputError
 
 DECLARED = {name: book.declared_parameters(path) for name, path in book.chapters().items()}
 CHAPTER_OF = {key: name for name, keys in DECLARED.items() for key in keys if key != "dataset"}
+
+
+SOURCES = os.pathsep.join([str(ROOT), str(ROOT / "book")])
 
 
 class Accepted(Exception):
@@ -385,6 +388,55 @@ def test_a_malformed_benchmark_or_table_of_contents(text, tmp_path, monkeypatch)
     path = tmp_path / "one"
     path.write_text(text)
     assert_refused(["build", "--profile", "smoke", "-p", "benchmark", str(path)])
-    assert reports.read("benchmark.json")["contestants"]
+    assert reports.read("book")["contestants"]
     monkeypatch.setattr(book, "TOC", path)
     assert_refused(["build", "--profile", "smoke"])
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("20", 20), ("1e-3", 1e-3), ("-0.5", -0.5), ("true", True), ("mnist", "mnist"), ("[1, 2]", [1, 2]),
+        ("[reinmax, 'arm']", ["reinmax", "arm"]), ("010", "010"), ("0x10", "0x10"), ("1:30", "1:30"),
+        ("[1:5]", ["1:5"]), ("yes", "yes"), ("2026-11-29", "2026-11-29"), (".inf", ".inf"), ("'20'", "20"),
+        ("1_000", "1_000"), ("null", None), ("📷 photos/a.npz", "📷 photos/a.npz"),
+    ],
+)  # fmt: skip
+def test_a_value_is_what_was_written(text, value):
+    assert parse(text) == value and type(parse(text)) is type(value)
+
+
+BOMB = "[&a [1,1,1,1,1,1,1,1,1], &b [*a,*a,*a,*a,*a,*a,*a,*a,*a], [*b,*b,*b,*b,*b,*b,*b,*b,*b]]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["!!timestamp x", "!!python/name:os.system", "&a 1", BOMB, "{a: 1}", "<<: *a", "[" * 3000, "", "a: b"],
+)
+def test_what_is_no_plain_value_is_refused(text):
+    with pytest.raises(ValueError):
+        parse(text)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_is_a_value_or_refused(text):
+    with contextlib.suppress(ValueError):
+        json.dumps(parse(text))
+
+
+@pytest.mark.parametrize("command", [["record", "--csv"], ["record"], ["diff", "A", "A"]], ids=" ".join)
+def test_output_that_cannot_be_written(tmp_path, command):
+    """A full disk is one line; a reader that has gone is none. Both are failures."""
+    (tmp_path / "A" / "executed").mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "A" / "executed" / "one.ipynb")
+    whole = [sys.executable, "-m", "bookkit.publish.cli", *command]
+    options = dict(cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": SOURCES})
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ran = subprocess.run(whole, stdout=full, **options)
+    assert ran.returncode == 1
+    assert ran.stderr == "bsn: cannot write the output: No space left on device\n"
+    process = subprocess.Popen(whole, stdout=subprocess.PIPE, **options)
+    process.stdout.close()
+    assert process.wait() == 1 and process.stderr.read() == ""
+    process.stderr.close()

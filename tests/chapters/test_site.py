@@ -14,8 +14,7 @@ from conftest import barriers, run_bsn
 from fontTools.ttLib import TTFont
 
 from bookkit.figures import theme as themes
-from bookkit.publish import book, extension
-from bookkit.publish import site as site_builder
+from bookkit.publish import book, extension, hosting
 from bsn.estimators import ESTIMATORS
 
 VIEWS = [(1280, "light"), (390, "dark")]
@@ -172,8 +171,8 @@ def test_launch_buttons_only_where_the_address_is_known(tmp_path, monkeypatch, r
     subprocess.run(["git", "init", "-q", "-b", "trunk", tmp_path], check=True)
     if remote:
         subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", remote], check=True)
-    monkeypatch.setattr(site_builder, "ROOT", tmp_path)
-    assert site_builder.repository() == (address and (address, "trunk"))
+    monkeypatch.setattr(hosting, "ROOT", tmp_path)
+    assert hosting.origin() == (address and (address, "trunk", ""))
 
 
 def test_the_launch_buttons_on_a_page_and_the_sources_that_it_shows(checkout, smoke, tmp_path):

@@ -1,7 +1,6 @@
 """Reports of `bsn bench --json`: what each begins with, and reading them again."""
 
 import json
-import os
 import pathlib
 import platform
 import sys
@@ -18,10 +17,11 @@ from bsn.errors import InputError
 
 Report = dict[str, Any]
 
-# parameter of a chapter -> the command that writes such a file, and a part that no other report has
+OWN = "book"  # what a chapter's parameter says for the book's own report
+# parameter of a chapter -> the command that writes its file, a part that no other report has, the book's own
 REPORTS = {
-    "benchmark": ("bsn bench --json", "ratios"),
-    "scaling": ("bsn bench --workers --json", "runs"),
+    "benchmark": ("bsn bench --json", "ratios", "benchmark.json"),
+    "scaling": ("bsn bench --workers --json", "runs", "cluster.json"),
 }
 
 
@@ -47,16 +47,16 @@ def say(line: str) -> None:
 
 
 def read(name: str, parameter: str = "benchmark") -> Report:
-    """Read the report for a chapter's parameter from a file by its path, or from one of the book's own.
+    """Read the report for a chapter's parameter from a file, or, by the name "book", the book's own.
 
     Raises:
         InputError: there is no such file, or it is no such report.
     """
     check(parameter, name)
-    command, part = REPORTS[parameter]
-    path = pathlib.Path(name) if os.path.exists(name) else RECORDS / name
+    command, part, own = REPORTS[parameter]
+    path = RECORDS / own if name == OWN else pathlib.Path(name)
     try:
-        report = json.loads(path.read_text())
+        report = json.loads(path.read_text(encoding="utf-8"))
         if part not in report:
             raise ValueError("other content")
     except (OSError, ValueError, TypeError, RecursionError) as error:

@@ -103,7 +103,7 @@ def passes(names: Sequence[str], noise: float = 0.3, slope: float = 1.0, tempera
             _draw_step(forward, np.log(noise / (1 - noise)) / slope)
             backward.axhline(0, color=INK, linewidth=1.4, linestyle="--")
             if not labelled:
-                backward.text(-5.7, 0.07 * peak, "true: 0", color=INK, va="bottom", fontsize=9.5)
+                backward.text(-5.7, -0.07 * peak, "true: 0", color=INK, va="top", fontsize=9.5)
                 backward.text(
                     5.7, 1.2 * peak, "substituted", color=SERIES[3], ha="right", va="top", fontsize=9.5
                 )
@@ -113,7 +113,7 @@ def passes(names: Sequence[str], noise: float = 0.3, slope: float = 1.0, tempera
         forward.set(ylim=(-0.15, 1.25), yticks=[0, 1], ylabel=entry.title, xlim=(-6, 6))
         backward.fill_between(logits, 0, derivative, color=SERIES[3], alpha=0.15, linewidth=0)
         backward.plot(logits, derivative, color=SERIES[3])
-        backward.set(ylim=(-0.15 * peak, 1.25 * peak), xticks=[-5, 0, 5], yticks=[0, peak])
+        backward.set(ylim=(-0.32 * peak, 1.25 * peak), xticks=[-5, 0, 5], yticks=[0, peak])
         backward.set_yticklabels(["0", f"{peak:.2g}"])
     cells[0, 0].set_title("Forward: the output")
     cells[0, 1].set_title("Backward: its derivative")

@@ -142,5 +142,5 @@ def for_the_readme() -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(for_the_readme())
+    README.write_text(for_the_readme(), encoding="utf-8")
     print(f"bsn: drew {README}")

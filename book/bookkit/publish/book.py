@@ -7,9 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
-from bookkit.parameters import RULES, check
+from bookkit.parameters import ANY, RULES, check, parse
 from bookkit.paths import BOOK, BUILD, EXECUTED, SITE, TOC, table
 from bookkit.settings import Settings
 from bsn.errors import InputError, shown
@@ -18,18 +16,34 @@ PROFILES: dict[str, dict[str, Any]] = table("profiles")
 
 
 def pages() -> list[str]:
-    """Return the names of the book's pages, in the order of the table of contents."""
+    """Return the names of the book's pages, in the order of the table of contents: their paths in `book/`."""
     from sphinx_external_toc.parsing import parse_toc_yaml
 
     try:
-        return [pathlib.PurePath(file).name for file in parse_toc_yaml(TOC)]
+        files = [pathlib.PurePosixPath(file) for file in parse_toc_yaml(TOC)]
     except Exception as error:  # of many kinds
         raise InputError(f"{TOC}: not a table of contents: {error}") from None
+    for file in files:
+        if file.parts[0] != BOOK.name or ".." in file.parts:
+            raise InputError(
+                f"{TOC}: {file} is not in the folder {BOOK.name}; expected {BOOK.name}/{file.name}"
+            )
+    return [str(file.relative_to(BOOK.name).with_suffix("")) for file in files]
 
 
 def chapters() -> dict[str, pathlib.Path]:
-    """Return the pages that are notebooks: name -> path."""
-    return {name: BOOK / f"{name}.ipynb" for name in pages() if not (BOOK / f"{name}.md").exists()}
+    """Return the pages that are notebooks: name -> path.
+
+    Raises:
+        InputError: the table of contents names a page that there is not.
+    """
+    notebooks = {}
+    for name in pages():
+        if not (BOOK / f"{name}.md").exists():
+            notebooks[name] = BOOK / f"{name}.ipynb"
+            if not notebooks[name].exists():
+                raise InputError(f"{TOC}: there is no {notebooks[name]} and no {name}.md beside it")
+    return notebooks
 
 
 def declared_parameters(path: pathlib.Path) -> list[str]:
@@ -90,12 +104,12 @@ def build(
         with filelock.FileLock(BUILD / "build.lock", timeout=0):
             shutil.rmtree(scratch, ignore_errors=True)  # of a build that was killed
             scratch.mkdir()
-            for unfinished in EXECUTED.glob(".*.ipynb.*"):  # and what that was writing
+            for unfinished in EXECUTED.rglob(".*.ipynb.*"):  # and what that was writing
                 unfinished.unlink()
             try:
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
                 failures = runner.run(chosen, values, facts, checksum, settings, scratch)
-                status = site.build(known, failures, scratch)
+                status = site.build(pages(), known, failures, scratch)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     except filelock.Timeout:
@@ -127,14 +141,16 @@ def _values(
             hint = "use --dataset" if key == "dataset" else f"expected {', '.join(expected)}"
             raise InputError(f"no chapter chosen has a parameter {shown(key)} for -p; {hint}")
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError, OverflowError):  # also a date that there is not
-            raise InputError(
-                f"-p {key} {shown(text)} is not YAML; expected {RULES[key]['description']}"
-            ) from None
-        given[key] = check(key, value, where="-p: ")
+            value = check(key, parse(text), where="-p: ")
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            rule = RULES.get(key, ANY)
+            raise InputError(f"-p {key} is {shown(text)}; expected {rule['description']}") from None
         if key in reports.REPORTS:
+            value = value if value == reports.OWN else os.path.abspath(value)  # kernels run in another folder
             reports.read(value, key)
+        given[key] = value
     shared, own = PROFILES[profile], PROFILES[profile].get("chapters", {})
     wanted = {name: {**shared, **own.get(name, {}), **given, "dataset": None} for name in declared}
     return {name: {key: new[key] for key in declared[name] if key in new} for name, new in wanted.items()}

@@ -3,8 +3,10 @@
 import argparse
 import dataclasses
 import json
+import os
 import pathlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -15,12 +17,24 @@ from bsn.errors import InputError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 for a failure or a difference, 2 for wrong input."""
+    if os.environ.pop("PYTHONWARNINGS", None):  # which could make an error of any library's warning
+        warnings.resetwarnings()
     options = _parser().parse_args(arguments)
     try:
-        return options.function(options)
+        status = options.function(options)
+        sys.stdout.flush()  # here, where a failure is a line
+        return status
     except InputError as error:
         print(f"bsn: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.filename is not None:  # of a file: what could happen to it is handled where it is opened
+            raise
+        # nobody reads on, as after `| head`, or there is no room
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"bsn: cannot write the output: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
         print(": ".join(["bsn: stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130

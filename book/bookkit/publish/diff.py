@@ -39,13 +39,16 @@ def diff(first: str, second: str) -> list[str]:
 
 def results(folder: str) -> dict[str, dict[str, Any]]:
     """Read a build: chapter -> name of a text, a table's cell or a figure -> its text or data."""
-    paths = sorted(pathlib.Path(folder).glob("executed/*.ipynb")) if os.path.isdir(folder) else []
+    executed = pathlib.Path(folder) / "executed"
+    paths = sorted(executed.rglob("*.ipynb")) if os.path.isdir(folder) else []
     if not paths:
         raise InputError(f"diff: {folder} has no executed/*.ipynb; expected the folder of a build, as _build")
     chapters = {}
     for path in paths:
         try:
-            chapters[path.stem] = dict(_results(nbformat.read(path, as_version=4)))
+            chapters[str(path.relative_to(executed).with_suffix(""))] = dict(
+                _results(nbformat.read(path, as_version=4))
+            )
         except Exception:  # nbformat, bs4 and pandas raise many kinds for what is malformed
             raise InputError(f"diff: {path} is not a notebook, or damaged") from None
     return chapters

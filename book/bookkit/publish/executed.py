@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from bookkit import environment, files, record
-from bookkit.paths import BOOK, BUILD, EXECUTED, RECORDS, ROOT
+from bookkit.paths import BOOK, BUILD, EXECUTED, ROOT
 from bookkit.progress import COST
 from bsn.errors import InputError
 
@@ -64,7 +64,7 @@ def used_files(notebook: pathlib.Path, log: pathlib.Path, digests: Mapping[str, 
 
     These are `file_digests` from before the kernel's start, so that a file edited since is stale.
     """
-    lines = log.read_text().splitlines() if log.exists() else []
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     sources = {importlib.util.source_from_cache(line) if line.endswith(".pyc") else line for line in lines}
     sources.add(str(notebook.relative_to(ROOT)))
     return {source: digests[source] for source in sorted(sources) if source in digests}
@@ -73,7 +73,7 @@ def used_files(notebook: pathlib.Path, log: pathlib.Path, digests: Mapping[str, 
 def fingerprint(parameters: Mapping[str, Any], profile: str, checksum: str) -> dict[str, str]:
     """Return what determines a chapter's result, its files apart: name -> value or digest."""
     texts = [value for value in parameters.values() if isinstance(value, str)]
-    named = [path for text in texts for path in (ROOT / text, RECORDS / text) if path.is_file()]
+    named = [path for path in map(pathlib.Path, texts) if path.is_absolute() and path.is_file()]
     contents = [_hash(path.read_bytes()) for path in named]
     installed = sorted((package.name, package.version) for package in importlib.metadata.distributions())
     machine = [environment.versions([]), environment.processor()]

@@ -1,6 +1,7 @@
 """A Sphinx extension: equations as MathML, which needs no script; figures that the page's theme colours;
 samplers described with a picture of their forward and backward pass; pages without unused scripts."""
 
+import inspect
 import pathlib
 import re
 from typing import Any
@@ -24,11 +25,19 @@ CAPTION = f"Forward and backward pass by logit, at noise u = {NOISE}."
 def mathml(tex: str, display: str = "inline") -> str:
     """Convert TeX as latex2mathml does, but with space around function names, and bars that do not grow.
 
-    A prime is high by itself: as a superscript it would float off.
+    A prime is high by itself: as a superscript it would float off. A minus after another operator is a sign.
     """
     markup = convert(tex, display=display)
     space = '<mspace width="0.17em" />'
-    markup = re.sub(r"<mi>(?:log|logit|Var)</mi>", rf"{space}\g<0>{space}", markup)
+    # neither is an operator: browsers would put space around it
+    markup = re.sub("<mo>(&#x0221E;|logit)</mo>", r"<mi>\1</mi>", markup)
+    markup = markup.replace("<mo>&#x0002E;</mo>", '<mo lspace="0" rspace="0">.</mo>')
+    names = r"<mi>(?:log|ln|logit|Var)</mi>"
+    markup = re.sub(rf"(?<!<mrow>)({names})", rf"{space}\1", markup)
+    markup = re.sub(rf"({names})(?!<mo[^>]*>(?:\(|&#x00028;))", rf"\1{space}", markup)
+    markup = re.sub(
+        r"((?:\(|&#x00028;|=|&#x0003D;)</mo>)<mo>(−|&#x02212;)</mo>", r'\1<mo form="prefix">\2</mo>', markup
+    )
     markup = re.sub(
         r"<msup>(<mi>\w</mi>)<mi>&#x02032;</mi></msup>", r'\1<mo lspace="0" rspace="0">′</mo>', markup
     )
@@ -60,7 +69,8 @@ def _lighten(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
 def _illustrate(
     app: Sphinx, kind: str, name: str, described: object, options: object, lines: list[str]
 ) -> None:
-    """Append the picture of its passes, drawn from the registry, to a sampler's description."""
+    """Write primes as such, and append to a sampler's description the picture of its passes."""
+    lines[:] = [re.sub(r"(?<=\b[fb])'(?!\w)", "′", line) for line in lines]
     for sampler in ESTIMATORS.values():
         if sampler.function is described and sampler.kind == "sampler":
             from bookkit.figures import estimators as figures  # which loads TensorFlow
@@ -88,10 +98,20 @@ class Figures(MimeRenderPlugin):
         return container.children
 
 
+def _sign(
+    app: Sphinx, kind: str, name: str, described: object, options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Return a class's own arguments: Keras hides those of its layers."""
+    if kind != "class" or signature != "(*args, **kwargs)":
+        return None
+    _, *parameters = inspect.signature(described.__init__).parameters.values()  # type: ignore[misc]
+    return str(inspect.Signature(parameters)), ""
+
+
 def _write_style_sheet(app: Sphinx) -> None:
     folder = pathlib.Path(app.outdir) / "_static"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STYLE_SHEET).write_text(theme.css())
+    (folder / STYLE_SHEET).write_text(theme.css(), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, object]:
@@ -99,6 +119,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
     app.connect("builder-inited", _write_style_sheet)
     app.add_css_file(STYLE_SHEET)
+    app.connect("autodoc-process-signature", _sign)
     app.connect("autodoc-process-docstring", _illustrate, priority=900)  # after napoleon
     app.connect("html-page-context", _lighten, priority=900)  # after the theme has added its own
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,7 +12,7 @@ import nbformat
 import papermill
 
 from bookkit import files, processes
-from bookkit.paths import ROOT
+from bookkit.paths import BOOK, ROOT
 from bookkit.progress import readable
 from bookkit.publish import executed
 from bookkit.settings import Settings
@@ -107,15 +107,8 @@ def _expected_seconds(path: pathlib.Path) -> float:
 
 def _environment(settings: Settings, together: int, scratch: pathlib.Path) -> dict[str, str]:
     """Return the variables of the kernels, of which some run `together`."""
-    path = [str(AUDIT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return settings.environment() | {
-        "BSN_THREADS": str(max(1, settings.threads // together)),
-        "PYTHONPATH": os.pathsep.join(path),
-        "PYTHONSAFEPATH": "1",  # modules in the working folder are not imported
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        "TMPDIR": str(scratch),  # a killed kernel cleans up nothing
-        "JUPYTER_RUNTIME_DIR": str(scratch),
-    }
+    threads = {"BSN_THREADS": str(max(1, settings.threads // together))}
+    return processes.surroundings(scratch) | settings.environment() | threads
 
 
 def _run_one(
@@ -127,8 +120,10 @@ def _run_one(
     scratch: pathlib.Path,
 ) -> str | None:
     """Run a chapter and write its executed notebook; returns the reason, in one line, if it failed."""
-    log = scratch / f"{name}.files"
+    log = scratch / f"{name.replace('/', '--')}.files"
     os.environ["BSN_USED_FILES"] = str(log)
+    # a helper beside the chapter can be imported, as in Jupyter; nothing else that lies about
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (AUDIT, ROOT, BOOK, path.parent)))
     try:
         notebook = _execute(path, parameters)
         for key in ("input_path", "output_path"):  # absolute paths of this machine
@@ -138,6 +133,8 @@ def _run_one(
                 cell.metadata.tags.append("hide-input")
         used = executed.used_files(path, log, digests)
         executed.write(name, notebook, {**facts, "files": used})
+        if executed.read(name) is None:
+            return "its result cannot be read back"
     except papermill.PapermillExecutionError as error:
         return " ".join(f"code cell {error.exec_count}: {error.ename}: {error.evalue}".split())
     except Exception as error:  # of many kinds: a full disk, a kernel that dies, a malformed notebook
@@ -146,7 +143,7 @@ def _run_one(
 
 
 def _execute(path: pathlib.Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
-    options = {"kernel_name": "python3", "progress_bar": False, "cwd": ROOT}
+    options = {"kernel_name": "python3", "progress_bar": False, "cwd": path.parent}
     try:
         return papermill.execute_notebook(path, None, parameters, **options)
     except RuntimeError as error:  # two kernels that start at once may choose the same port: then one dies

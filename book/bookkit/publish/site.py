@@ -5,12 +5,11 @@ import copy
 import os
 import pathlib
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import nbformat
@@ -19,20 +18,23 @@ from myst_nb.ext.glue import GLUE_PREFIX
 
 from bookkit import files, processes
 from bookkit.data import dataset_title
-from bookkit.figures import card
 from bookkit.parameters import assignments
 from bookkit.paths import BOOK, CONFIG, ROOT, SITE, TOC
 from bookkit.progress import COST, readable
-from bookkit.publish import executed
+from bookkit.publish import executed, hosting
 from bsn.errors import InputError
 
-DOWNLOADS, SOURCES, CARD = "downloads", "_sources", "card.png"
-SITEMAPS = "http://www.sitemaps.org/schemas/sitemap/0.9"  # the name of the format
+DOWNLOADS, SOURCES = "downloads", "_sources"
 # not in the source folder: Jupyter Book would load every script of _static on every page
 NO_PAGES = (".ipynb_checkpoints", "_static", "_templates", "bookkit", "record", "*.egg-info")
 
 
-def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch: pathlib.Path) -> int:
+def build(
+    pages: Sequence[str],
+    chapters: Mapping[str, pathlib.Path],
+    failures: Collection[str],
+    scratch: pathlib.Path,
+) -> int:
     """Build the site from the last executed notebooks, warnings as errors; return the exit status, 0 or 1.
 
     On failure the old site stays. Raises an `InputError` if the disk is full.
@@ -42,20 +44,21 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     downloads = extra / DOWNLOADS
     downloads.mkdir(parents=True)
     shutil.copytree(ROOT / "bsn", scratch / "bsn")  # whose sources pages include
-    origin = repository()
+    origin = hosting.origin()
     results: dict[str, Any] = {}
     glued: dict[str, Any] = {}
     for name, path in chapters.items():
-        shutil.copyfile(path, downloads / path.name)
+        (downloads / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, downloads / f"{name}.ipynb")
         notebook = executed.read(name)
         if notebook:
             results[name] = notebook
             glued[name] = with_glued(notebook)
-            notebook = page(notebook, name, downloads, origin and origin[0])
+            notebook = page(notebook, name, downloads, origin)
         else:
             notebook = without_results(nbformat.read(path, as_version=4))
-        nbformat.write(notebook, source / path.name)
-    config = yaml.safe_load(CONFIG.read_text())
+        nbformat.write(notebook, source / f"{name}.ipynb")
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     config["execute"] = {"execute_notebooks": "off"}  # they have been run, with checked parameters
     config["sphinx"]["config"] |= {
         "html_static_path": [str(BOOK / "_static")],
@@ -68,22 +71,16 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     if notice:
         config["html"]["announcement"] = notice
     if origin:
-        config["repository"] = {"url": origin[0], "branch": origin[1], "path_to_book": "book"}
-        config["launch_buttons"] = {
-            "notebook_interface": "jupyterlab",
-            "binderhub_url": "https://mybinder.org",
-            "colab_url": "https://colab.research.google.com",
-        }
-        config["html"] |= {"use_repository_button": True, "use_issues_button": True}
-        _announce(config, _pages_address(origin[0]), glued.get("introduction"), extra)
-    (scratch / "_config.yml").write_text(yaml.safe_dump(config))
-    (scratch / "_toc.yml").write_text(TOC.read_text().replace(": book/", ": "))  # addresses have no folder
+        hosting.announce(config, origin, glued.get("introduction"), extra)
+    (scratch / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    toc = _without_folder(yaml.safe_load(TOC.read_text(encoding="utf-8")))
+    (scratch / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     print("bsn: building the site ...", file=sys.stderr)
     command = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(source)]
     command += ["--config", str(scratch / "_config.yml"), "--toc", str(scratch / "_toc.yml")]
     command += ["--path-output", str(scratch), "-W", "-n", "--keep-going", "--all", "-q"]
-    with processes.pool(1, {"TMPDIR": str(scratch), "NO_COLOR": "1"}) as pool:
-        ran = pool.submit(subprocess.run, command, capture_output=True, text=True).result()
+    with processes.pool(1, processes.surroundings(scratch)) as pool:
+        ran = pool.submit(subprocess.run, command, capture_output=True, encoding="utf-8").result()
     site = scratch / "_build" / "html"
     if ran.returncode or not (site / "index.html").exists():
         full = files.full_disk(ran.stdout + ran.stderr)
@@ -95,7 +92,7 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
     for name, notebook in glued.items():  # what the theme's button downloads
         nbformat.write(notebook, site / SOURCES / f"{name}.ipynb")
     if origin:
-        _write_sitemap(site, _pages_address(origin[0]))
+        hosting.write_sitemap(site, pages, origin)
     for unused in site.rglob("*.map"):  # for who debugs the theme
         unused.unlink()
     (site / ".buildinfo").unlink()  # of use to Sphinx alone, and other in another folder
@@ -103,6 +100,18 @@ def build(chapters: dict[str, pathlib.Path], failures: Collection[str], scratch:
         os.rename(SITE, scratch / "last")
     os.rename(site, SITE)
     return 0
+
+
+def _without_folder(toc: Any) -> Any:
+    """Return a table of contents whose files are named from the book's folder: addresses do not have it."""
+    if isinstance(toc, list):
+        return [_without_folder(entry) for entry in toc]
+    if not isinstance(toc, dict):
+        return toc
+    return {
+        key: value.removeprefix(f"{BOOK.name}/") if key in ("root", "file") else _without_folder(value)
+        for key, value in toc.items()
+    }
 
 
 def _notice(results: dict[str, Any], failures: Collection[str]) -> str | None:
@@ -119,54 +128,15 @@ def _notice(results: dict[str, Any], failures: Collection[str]) -> str | None:
     return " ".join(notes) or None
 
 
-def repository() -> tuple[str, str] | None:
-    """Return the web address of the checkout's origin on a public host, and its branch, if it has one."""
-    git = f"git -C {shlex.quote(str(ROOT))}"
-    remote = subprocess.getoutput(f"{git} config --get remote.origin.url")
-    match = re.fullmatch(r"(?:https://|(?:ssh://)?git@)github\.com[/:]([\w.-]+/[\w.-]+?)(?:\.git)?/?", remote)
-    branch = subprocess.getoutput(f"{git} branch --show-current")
-    return (f"https://github.com/{match[1]}", branch or "main") if match else None
-
-
-def _pages_address(repository: str) -> str:
-    """Return where GitHub Pages serves a repository's site."""
-    owner, name = repository.split("/")[-2:]
-    own = f"{owner}.github.io".lower()
-    return f"https://{own}/" if name.lower() == own else f"https://{own}/{name}/"
-
-
-def _announce(config: dict[str, Any], address: str, landing: Any, extra: pathlib.Path) -> None:
-    """Add what search engines and links from elsewhere need, which name the site's own address."""
-    config["sphinx"]["extra_extensions"] += ["sphinxext.opengraph"]
-    options: dict[str, Any] = {
-        "html_baseurl": address,
-        "ogp_site_url": address,
-        "ogp_social_cards": {"enable": False},
-    }
-    outputs = [output for cell in landing.cells for output in cell.get("outputs", [])] if landing else []
-    pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
-    if pictures:
-        title, _, subtitle = config["title"].partition(", ")
-        card.draw(title, subtitle, pictures[0], extra / CARD)
-        options |= {"ogp_image": address + CARD, "ogp_image_alt": config["title"]}
-    config["sphinx"]["config"] |= options
-
-
-def _write_sitemap(site: pathlib.Path, address: str) -> None:
-    pages = sorted(path.name for path in site.glob("*.html") if path.stem not in ("search",))
-    urls = "".join(f"<url><loc>{address}{page}</loc></url>" for page in pages)
-    header = '<?xml version="1.0" encoding="utf-8"?>'
-    (site / "sitemap.xml").write_text(f'{header}<urlset xmlns="{SITEMAPS}">{urls}</urlset>\n')
-
-
-def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None = None) -> Any:
+def page(notebook: Any, name: str, downloads: pathlib.Path, origin: hosting.Origin | None = None) -> Any:
     """Return a chapter's executed notebook, changed in place, as its page shows it.
 
-    The data of its figures go to the folder `downloads`; `address` is the repository's on the web.
+    The data of its figures go to the folder `downloads`.
     """
     costs, figures = [], 0
     notebook.cells = with_values(notebook.cells, notebook.metadata.papermill.parameters)
     for cell in notebook.cells:
+        cell.source = cell.source.replace("  # fmt: skip", "")  # for the formatter, not for readers
         outputs = cell.get("outputs", [])
         costs += [output.data[COST] for output in outputs if COST in output.get("data", {})]
         if outputs:
@@ -176,10 +146,10 @@ def page(notebook: Any, name: str, downloads: pathlib.Path, address: str | None 
             if "text/csv" in data:
                 figures += 1
                 file = f"{name}-{figures}.csv"
-                (downloads / file).write_text(data.pop("text/csv"))
+                (downloads / file).write_text(data.pop("text/csv"), encoding="utf-8")
                 data.pop("image/png", None)  # the page shows the SVG
-                output.metadata["figure"]["data"] = f"{DOWNLOADS}/{file}"
-    provenance = _provenance(notebook.metadata.papermill.duration, name, costs, address)
+                output.metadata["figure"]["data"] = f"{to_root(name)}{DOWNLOADS}/{file}"
+    provenance = _provenance(notebook.metadata.papermill.duration, name, costs, origin)
     notebook.cells.append(nbformat.v4.new_markdown_cell(provenance, id="provenance"))
     return notebook
 
@@ -221,7 +191,7 @@ def with_glued(notebook: Any) -> Any:
     return notebook
 
 
-def _provenance(seconds: float, name: str, costs: list[dict[str, Any]], address: str | None) -> str:
+def _provenance(seconds: float, name: str, costs: list[dict[str, Any]], origin: hosting.Origin | None) -> str:
     """Return run times and downloads, for the page's end."""
     nets, core_seconds, trained = (
         sum(cost[key] for cost in costs) for key in ("nets", "core_seconds", "trained")
@@ -232,15 +202,23 @@ def _provenance(seconds: float, name: str, costs: list[dict[str, Any]], address:
         new = f"trained {_nets(trained)}" * bool(trained)
         run += f". It {' and '.join(filter(None, [new, loaded]))}"
         run += f"; training all of them takes about {readable(core_seconds / 2)} on two cores"
-    links = [f'<a href="{DOWNLOADS}/{name}.ipynb" download>the notebook</a>']
-    results = f'href="{SOURCES}/{name}.ipynb" download="{name}-executed.ipynb"'
+    links = [f'<a href="{to_root(name)}{DOWNLOADS}/{name}.ipynb" download>the notebook</a>']
+    file = f"{name.rpartition('/')[2]}-executed.ipynb"
+    results = f'href="{to_root(name)}{SOURCES}/{name}.ipynb" download="{file}"'
     links.append(f"<a {results}>the notebook with its results</a>")
     text = f"{run}. Download {' or '.join(links)}."
-    if address:
-        install = f"!git clone -q {address} repo &amp;&amp; pip install -q ./repo ./repo/book"
-        path = 'import sys; sys.path.insert(0, "repo/book")'  # with the clone's tables and records
-        text += f" In Colab, first: <code>{install}</code>, then <code>{path}</code>."
+    if origin:
+        folder = f"repo/{origin.folder}"
+        install = f"pip install -q ./{folder} ./{folder}book"
+        path = f'import sys; sys.path.insert(0, "{folder}book")'  # with the clone's tables and records
+        text += f" In Colab, first: <code>!git clone -q {origin.address} repo &amp;&amp; {install}</code>, "
+        text += f"then <code>{path}</code>."
     return f'```{{raw}} html\n<p class="bsn-provenance">{text}</p>\n```\n'
+
+
+def to_root(name: str) -> str:
+    """Return the way from a page to the site's root, "" or "../" for each folder."""
+    return "../" * name.count("/")
 
 
 def _nets(count: int) -> str:

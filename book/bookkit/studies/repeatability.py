@@ -227,7 +227,7 @@ def figure(paths: pd.DataFrame) -> Figure:
             if np.isfinite(at := first[name, depth]):
                 axis.plot(at + 1, distance[list(path.step).index(at)], "o", color=colour, markersize=6)
         axis.set(xscale="log", yscale="log", ylim=(1e-8, 100))
-        axis.set_yticks([1e-8, 1e-4, 1], ["1e-8", "1e-4", "1"])
+        axis.set_yticks([1e-8, 1e-4, 1], ["10⁻⁸", "10⁻⁴", "1"])
         axis.xaxis.set_major_formatter("{x:,.0f}")
     for place, (depth, colour, line) in enumerate(zip(depths, SERIES, style.LINES)):
         word = f"{_layers(depth)}, {'dashed' if line == '--' else 'solid'}"
