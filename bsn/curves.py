@@ -1,7 +1,8 @@
 """The post's learning curves of many nets: which mini-batches, noise and evaluations, and in what order.
 
 Nets that agree in all but learning rate, slopes and modes share their mini-batches and noise, so that
-settings are compared in pairs, and train side by side; none depends on the others.
+settings are compared in pairs, and train side by side; up to rounding,
+none depends on the others.
 """
 
 from __future__ import annotations

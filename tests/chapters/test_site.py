@@ -93,6 +93,8 @@ def test_every_colour_of_a_figure_follows_the_theme(site):
             assert set(re.findall(r"var\((--bsn-[\w-]+)", figure)) <= {variable for variable, _ in defined}
 
 
+BEYOND = """all => all.filter(table => table.getBoundingClientRect().right
+    > table.closest(".bd-article").getBoundingClientRect().right + 1).map(table => table.textContent)"""
 CUT_OFF = """all => all.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent)"""
 
 
@@ -102,6 +104,7 @@ def test_code_and_tables_are_whole_on_a_small_laptop(site, open_page, name):
     page = open_page((site / f"{name}.html").as_uri(), 1280)
     page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
     assert not page.locator(".bd-article pre, .bd-article .cell_output").evaluate_all(CUT_OFF)
+    assert not page.locator(".bd-article table").evaluate_all(BEYOND)
     folds = page.locator(".bd-article details.above-input")
     assert all(text.strip() for text in folds.locator("pre").all_text_contents())
     assert not page.locator(".cell:has(details.above-input):not(:has(.cell_output))").count()

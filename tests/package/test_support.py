@@ -94,13 +94,13 @@ def masks(precision, folder):
 
 FEATURES = {
     "`fit`": fit,
-    "`fit` with `jit_compile=True` (XLA)": fit_under_xla,
-    "`save` to `.keras` and `load_model`": saved_and_loaded,
-    "`save_weights` to `.weights.h5` and `load_weights`": weights_saved_and_loaded,
-    "`export` to a SavedModel": exported,
+    "`fit` under XLA": fit_under_xla,
+    "`save` and `load_model`": saved_and_loaded,
+    "`save_weights`, `load_weights`": weights_saved_and_loaded,
+    "`export` (SavedModel)": exported,
     "`clone_model`": cloned,
-    "in `tf.data.Dataset.map`": in_a_dataset,
-    "masks pass through": masks,
+    "in a `tf.data` map": in_a_dataset,
+    "masks pass": masks,
 }
 
 

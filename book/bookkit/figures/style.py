@@ -33,7 +33,7 @@ BELOW: Final = "outside lower center"
 LINE_HEIGHT = 0.175  # inches, of a line of text
 NAME_WIDTH = 22  # characters of a line's name; longer names are wrapped
 TYPEFACE = "Arial, Liberation Sans, Helvetica, sans-serif"  # where a drawing stands alone
-ONE_LINE = 40  # characters of a table's text that is never wrapped
+ONE_LINE, WIDE = 20, 40  # characters of a table's text that is never wrapped, and that has room
 
 
 def subplots(
@@ -219,8 +219,9 @@ def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_inde
             cells = f"td.col{i}, th.col_heading.col{i}"
             styler.set_table_styles([{"selector": cells, "props": "text-align: right"}], overwrite=False)
         else:
-            wide = column.map(lambda value: len(str(value))).max() > ONE_LINE
-            width = "min-width: 16em" if wide else "white-space: nowrap"
+            longest = column.map(lambda value: len(str(value))).max()
+            width = "white-space: nowrap" if longest <= ONE_LINE else "min-width: 7em"
+            width = "min-width: 14em" if longest > WIDE else width
             styler.set_table_styles([{"selector": f"td.col{i}", "props": width}], overwrite=False)
     signed: dict[Any, Any] = {name: partial(_written, form) for name, form in (formats or {}).items()}
     return styler.format(signed, na_rep="–")
