@@ -135,10 +135,10 @@ def _own_arrays(path: str) -> Data:
 def _part(part: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not {images.dtype.kind, labels.dtype.kind} <= {*"biuf"}:
         raise ValueError(f"{part}: images and labels must be real numbers")
-    with np.errstate(over="ignore", invalid="ignore"):  # what the casts change is refused below
-        flat, whole = _flat(images.astype(np.float32), 1), labels.astype(np.int32)
-    if not (flat.size and ((flat >= 0) & (flat <= 1)).all()):
+    if not (images.size and ((images >= 0) & (images <= 1)).all()):  # as given: float32 would round 1 + 1e-9
         raise ValueError(f"{part}_images are not pixels from 0 to 1")
+    with np.errstate(over="ignore", invalid="ignore"):  # what the cast changes is refused below
+        flat, whole = _flat(images, 1), labels.astype(np.int32)
     if labels.shape != (len(images),) or ((whole != labels) | (whole < 0) | (whole >= MAX_CLASSES)).any():
         raise ValueError(f"{part}_labels are not one whole number from 0 to {MAX_CLASSES - 1} per image")
     return flat, whole

@@ -151,6 +151,8 @@ def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
         InputError: the file is cut short, damaged, edited, of a newer version or has another schema.
         FileNotFoundError: there is none.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise refused(path, "is not a file")
     try:
         with open(path, "rb") as content, pq.ParquetFile(content) as file:  # Python's open is audited
             rows, table = file.read().to_pylist(), file.schema_arrow
@@ -169,9 +171,21 @@ def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
     for row in rows:
         if row["digest"] != digest(row):
             raise refused(path, f"was changed after it was written (net {row['key']})")
+        _check(row, path)
         if row.get("semantics", SEMANTICS) > SEMANTICS:
             raise refused(path, f"comes from training semantics {row['semantics']}, newer than {SEMANTICS}")
     return rows
+
+
+def _check(row: Row, path: pathlib.Path) -> None:
+    """Refuse a row that lacks a value, or whose lists are empty or of unequal length."""
+    lists = [value for value in row.values() if isinstance(value, list)]
+    items = [item for value in lists for item in value]
+    if any(value is None for value in (*row.values(), *items)):
+        raise refused(path, f"lacks a value (net {row['key']})")
+    curve = [len(row[name]) for name in ("after_epoch", "step", "metric", "value") if name in row]
+    if not all(map(len, lists)) or len(set(curve)) > 1:
+        raise refused(path, f"has an empty or a ragged curve (net {row['key']})")
 
 
 def refused(path: pathlib.Path, reason: str) -> InputError:

@@ -3,7 +3,9 @@
 import io
 import json
 import multiprocessing
+import os
 import pickle
+import re
 
 import golden
 import pandas as pd
@@ -237,3 +239,31 @@ def test_record_on_the_command_line(folder):
     path.write_bytes(b"")
     spoilt = run_bsn("record", "--build", "--csv", **environment)
     assert spoilt.returncode == 2 and spoilt.stderr.count("\n") == 1 and str(path) in spoilt.stderr
+
+
+BROKEN = {
+    "a null": dict(seed=None),
+    "a null in a curve": dict(value=[None]),
+    "an empty curve": dict(value=[], step=[], metric=[], after_epoch=[]),
+    "a ragged curve": dict(step=[1]),
+}
+
+
+@pytest.mark.parametrize("changes", BROKEN.values(), ids=BROKEN)
+def test_a_record_of_ours_with_a_hole_is_refused(folder, changes):
+    """Its digest is right: another program may have written it."""
+    run(folder, [short(seed=1)])
+    (path,) = folder.glob("*.parquet")
+    (row,) = record.read(path)
+    changes = {name: value * len(row[name]) if value == [None] else value for name, value in changes.items()}
+    row |= changes
+    record.write(path, [row | {"digest": record.digest(row)}])
+    with pytest.raises(InputError, match=f"record: {re.escape(str(path))} (lacks a value|has an empty or)"):
+        record.read(path)
+
+
+def test_a_pipe_in_the_record_is_not_waited_for(folder):
+    folder.mkdir(exist_ok=True)
+    os.mkfifo(folder / "pipe.parquet")
+    with pytest.raises(InputError, match="is not a file"):
+        record.read_all(folder)

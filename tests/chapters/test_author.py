@@ -9,18 +9,12 @@ import yaml
 from conftest import run_bsn
 
 MINE = "part/mine"
-TOC = {
-    "format": "jb-book",
-    "root": "book/why",
-    "parts": [
-        {
-            "caption": "Mine",
-            "chapters": [
-                {"file": "book/neuron", "sections": [{"file": f"book/{MINE}"}]},
-                {"url": "https://example.org", "title": "Elsewhere"},
-                {"file": "book/code_first"},
-            ],
-        }
+PART = {
+    "caption": "Mine",
+    "chapters": [
+        {"file": "book/mine", "sections": [{"file": f"book/{MINE}"}]},
+        {"url": "https://example.org", "title": "Elsewhere"},
+        {"file": "book/code_first"},
     ],
 }
 SOURCE = """import pandas as pd
@@ -39,10 +33,13 @@ def notebook(*cells):
 
 @pytest.fixture(scope="module")
 def book(checkout, tmp_path_factory):
-    """A checkout with a short table of contents and two chapters of the author's, one in a folder."""
+    """A checkout with a page and two chapters of an author's, one of them in a folder."""
     copy = tmp_path_factory.mktemp("author") / "copy"
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build"))
-    (copy / "_toc.yml").write_text(yaml.safe_dump(TOC), encoding="utf-8")
+    toc = yaml.safe_load((copy / "_toc.yml").read_text(encoding="utf-8"))
+    toc["parts"].append(PART)
+    (copy / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    (copy / "book" / "mine.md").write_text("# Mine\n\nA page.\n", encoding="utf-8")
     folder = copy / "book" / "part"
     folder.mkdir()
     (folder / "table.csv").write_text("x\n1\n2\n", encoding="utf-8")
@@ -97,7 +94,8 @@ def test_a_parameter_of_its_own(book):
 )
 def test_a_table_of_contents_that_names_no_page_of_the_book(book, file, expected):
     original = (book / "_toc.yml").read_text(encoding="utf-8")
-    (book / "_toc.yml").write_text(yaml.safe_dump(TOC | {"parts": [{"chapters": [{"file": file}]}]}))
+    toc = {"format": "jb-book", "root": "book/why", "chapters": [{"file": file}]}
+    (book / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     try:
         ran = build(book)
     finally:

@@ -121,7 +121,7 @@ def test_killed_builds_lose_nothing_and_leave_nothing(built, request):
         assert ran.returncode == 0, ran.stderr
         assert "damaged" not in ran.stderr and results(built) == expected
         assert {path.name for path in (built / "_build").iterdir()} == {
-            "build.lock", "executed", "html", "record"
+            "build.lock", "executed", "html", "matplotlib", "record"
         }  # fmt: skip
         assert not [path for path in (built / "_build").rglob(".*")]
 

@@ -56,6 +56,8 @@ def read(name: str, parameter: str = "benchmark") -> Report:
     command, part, own = REPORTS[parameter]
     path = RECORDS / own if name == OWN else pathlib.Path(name)
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError("not a file")
         report = json.loads(path.read_text(encoding="utf-8"))
         if part not in report:
             raise ValueError("other content")

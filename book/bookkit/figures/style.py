@@ -46,7 +46,7 @@ def subplots(
         "ytick.labelsize": 9.5, "legend.fontsize": 9.5, "figure.titlesize": 11, "svg.fonttype": "none",
         "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
         "axes.edgecolor": MUTED, "grid.color": GRID, "axes.facecolor": "none", "figure.facecolor": "none",
-        "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
+        "svg.hashsalt": "bsn", "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
         "patch.edgecolor": "none",
     })  # fmt: skip
     return plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)

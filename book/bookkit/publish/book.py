@@ -68,7 +68,7 @@ def build(
     Args:
         dataset: as for `bookkit.data.load`; the smoke profile means digits by "auto".
         names: chapters to run, all by default; the others keep their last results.
-        parameters: pairs (name, value in YAML) for the chapters named.
+        parameters: pairs (name, value as text for `bookkit.parameters.parse`) for the chapters named.
 
     Raises:
         InputError: an unknown chapter, parameter or value, data that cannot be had, a cluster that does

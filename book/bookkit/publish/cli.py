@@ -58,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     add = build.add_argument
     add("--profile", choices=PROFILES, default="quick", help="how much to train (default: quick)")
     add("--chapter", nargs="+", metavar="NAME", default=[], help="run only these; others keep their results")
-    pair, words = ("NAME", "VALUE"), "set a parameter of the chapters chosen, its value in YAML; repeatable"
+    pair, words = (
+        ("NAME", "VALUE"),
+        "set a parameter of the chapters chosen, its value as in JSON, words without quotes; repeatable",
+    )
     add("-p", nargs=2, action="append", default=[], metavar=pair, dest="parameters", help=words)
     words = "train on the workers of the Dask scheduler there (default: Dask's configuration, else here)"
     add("--scheduler", metavar="ADDRESS", help=words)

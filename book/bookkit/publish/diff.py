@@ -46,6 +46,8 @@ def results(folder: str) -> dict[str, dict[str, Any]]:
     chapters = {}
     for path in paths:
         try:
+            if not path.is_file():  # a pipe would be waited for
+                raise ValueError("not a file")
             chapters[str(path.relative_to(executed).with_suffix(""))] = dict(
                 _results(nbformat.read(path, as_version=4))
             )
