@@ -184,7 +184,7 @@ NAMED = [  # in the message
     ("build --chapter experiment_2 -p epochs [2", "-p epochs is '[2'; expected a whole number"),
     ("build --chapter experiment_2 -p seeds []", "seeds is []"),
     ("build --chapter experiment_2 -p learning_rates [-0.1]", "learning_rates is [-0.1]"),
-    ("build --chapter experiment_2 -p learning_rates ~", "learning_rates is None"),
+    ("build --chapter experiment_2 -p learning_rates null", "learning_rates is None"),
     ("build --chapter experiment_1 -p hidden [0]", "hidden is [0]; expected a list of 1 to 8 values"),
     ("build -p dataset mnist", "use --dataset"),
     ("build --dataset nowhere.npz", "no file nowhere.npz"),

@@ -212,7 +212,8 @@ def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_inde
 
     Columns have unique names; `formats` says how to write their numbers, such as "{:.4f}".
     """
-    styler = Styler(frame.rename_axis(index=None, columns=None), cell_ids=False)
+    name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]  # the same in every run
+    styler = Styler(frame.rename_axis(index=None, columns=None), uuid=name, cell_ids=False)
     styler = styler.hide(axis="index") if hide_index else styler
     for i, (_, column) in enumerate(frame.items()):
         if pd.api.types.is_numeric_dtype(column):

@@ -1,12 +1,12 @@
 """Where the repository is on the web, and what the site says of that: buttons, a card, a sitemap."""
 
+import concurrent.futures
 import pathlib
 import re
 import subprocess
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bookkit.figures import card
 from bookkit.paths import BOOK, ROOT
 
 CARD = "card.png"
@@ -51,12 +51,19 @@ def site_address(origin: Origin) -> str:
     return f"https://{own}/" if name.lower() == own else f"https://{own}/{name}/"
 
 
-def announce(config: dict[str, Any], origin: Origin, landing: Any, extra: pathlib.Path) -> None:
+def announce(
+    config: dict[str, Any],
+    origin: Origin,
+    landing: Any,
+    extra: pathlib.Path,
+    pool: concurrent.futures.Executor,
+) -> None:
     """Add to a site's configuration what names its addresses: buttons, and what other sites read.
 
     Args:
         landing: the executed landing page, whose first figure is on the card; None if it was not run.
         extra: folder of further files of the site.
+        pool: of a process in a build's own surroundings, which draws the card.
     """
     folder, address = f"{origin.folder}{BOOK.name}", site_address(origin)
     config["repository"] = {"url": origin.address, "branch": origin.branch, "path_to_book": folder}
@@ -74,9 +81,15 @@ def announce(config: dict[str, Any], origin: Origin, landing: Any, extra: pathli
     pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
     if pictures:
         title, _, subtitle = config["title"].partition(", ")
-        card.draw(title, subtitle, pictures[0], extra / CARD)
+        pool.submit(_draw_card, title, subtitle, pictures[0], extra / CARD).result()
         options |= {"ogp_image": address + CARD, "ogp_image_alt": config["title"]}
     config["sphinx"]["config"] |= options
+
+
+def _draw_card(title: str, subtitle: str, png: str, path: pathlib.Path) -> None:
+    from bookkit.figures import card  # in the child alone
+
+    card.draw(title, subtitle, png, path)
 
 
 def write_sitemap(site: pathlib.Path, pages: Sequence[str], origin: Origin) -> None:

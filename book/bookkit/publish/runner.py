@@ -131,6 +131,7 @@ def _run_one(
         for cell in notebook.cells:
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.metadata.tags.append("hide-input")
+                cell.id = "injected-parameters"  # papermill's is another one in each run
         used = executed.used_files(path, log, digests)
         executed.write(name, notebook, {**facts, "files": used})
         if executed.read(name) is None:

@@ -70,17 +70,19 @@ def build(
     notice = _notice(results, failures)
     if notice:
         config["html"]["announcement"] = notice
-    if origin:
-        hosting.announce(config, origin, glued.get("introduction"), extra)
-    (scratch / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    toc = _without_folder(yaml.safe_load(TOC.read_text(encoding="utf-8")))
-    (scratch / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
-    print("bsn: building the site ...", file=sys.stderr)
-    command = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(source)]
-    command += ["--config", str(scratch / "_config.yml"), "--toc", str(scratch / "_toc.yml")]
-    command += ["--path-output", str(scratch), "-W", "-n", "--keep-going", "--all", "-q"]
     with processes.pool(1, processes.surroundings(scratch)) as pool:
-        ran = pool.submit(subprocess.run, command, capture_output=True, encoding="utf-8").result()
+        if origin:
+            hosting.announce(config, origin, glued.get("introduction"), extra, pool)
+        (scratch / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        toc = _without_folder(yaml.safe_load(TOC.read_text(encoding="utf-8")))
+        (scratch / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+        print("bsn: building the site ...", file=sys.stderr)
+        command = [os.path.join(sysconfig.get_path("scripts"), "jupyter-book"), "build", str(source)]
+        command += ["--config", str(scratch / "_config.yml"), "--toc", str(scratch / "_toc.yml")]
+        command += ["--path-output", str(scratch), "-W", "-n", "--keep-going", "--all", "-q"]
+        # not in the caller's folder, whose files are none of the build's
+        run = pool.submit(subprocess.run, command, capture_output=True, encoding="utf-8", cwd=scratch)
+        ran = run.result()
     site = scratch / "_build" / "html"
     if ran.returncode or not (site / "index.html").exists():
         full = files.full_disk(ran.stdout + ran.stderr)
