@@ -211,7 +211,7 @@ class Table(Styler):
     """A table of a page; its plain text is the table, not an address in memory."""
 
     def __repr__(self) -> str:
-        return str(self.to_string())
+        return self.to_string()
 
 
 def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_index: bool = True) -> Styler:
@@ -220,7 +220,7 @@ def styled(frame: pd.DataFrame, formats: dict[str, str] | None = None, hide_inde
     Columns have unique names; `formats` says how to write their numbers, such as "{:.4f}".
     """
     name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]  # the same in every run
-    styler = Table(frame.rename_axis(index=None, columns=None), uuid=name, cell_ids=False)
+    styler: Styler = Table(frame.rename_axis(index=None, columns=None), uuid=name, cell_ids=False)
     styler = styler.hide(axis="index") if hide_index else styler
     for i, (_, column) in enumerate(frame.items()):
         if pd.api.types.is_numeric_dtype(column):
