@@ -29,14 +29,14 @@ class Settings:
         set, Dask's own configuration (scheduler-address) applies.
 
         Raises:
-            InputError: BSN_THREADS is not an integer from 1 to 9999.
+            InputError: BSN_THREADS is not an integer from 1 to 9999, or BSN_RECORD is no folder of its own.
         """
         import dask  # late: it takes its time
 
         folder, record = environment.get("BSN_MNIST_DIR"), environment.get("BSN_RECORD")
         return cls(
             mnist_dir=pathlib.Path(folder).absolute() if folder else None,
-            record=cls.record if record is None else pathlib.Path(record).absolute() if record else None,
+            record=cls.record if record is None else _record(record),
             fresh=bool(environment.get("BSN_FRESH")),
             scheduler=environment.get("BSN_SCHEDULER", dask.config.get("scheduler-address", None)) or None,
             threads=_threads(environment.get("BSN_THREADS")),
@@ -45,6 +45,15 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """The variables from which another process reads the same settings."""
         return {f"BSN_{name.upper()}": str(value or "") for name, value in vars(self).items()}
+
+
+def _record(given: str) -> pathlib.Path | None:
+    if not given:
+        return None
+    folder = pathlib.Path(given).absolute()
+    if folder.exists() and (not folder.is_dir() or folder.resolve() in (BUILD, *BUILD.parents)):
+        raise InputError(f"BSN_RECORD is {shown(given)}; expected a folder of its own, which may be missing")
+    return folder
 
 
 def _threads(given: str | None) -> int:
