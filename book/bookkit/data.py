@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bookkit import files
 from bookkit.parameters import check
 from bookkit.paths import table
 from bsn.backend import load_tensorflow
@@ -115,7 +116,7 @@ def _digits() -> Data:
 def _own_arrays(path: str) -> Data:
     """Load a user's own arrays; nothing in the file is executed."""
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
+        if files.special(path):
             raise ValueError("not a file")
         with np.load(path, allow_pickle=False) as file:
             parts = {part: _part(part, file[f"{part}_images"], file[f"{part}_labels"]) for part in PARTS}
@@ -160,7 +161,7 @@ def _read_idx(folder: pathlib.Path, name: str) -> np.ndarray:
     """Read one of the four original files, without its header."""
     path, header = folder / ORIGINAL[name][0], 16 if name.endswith("images") else 8
     try:
-        if path.exists() and not path.is_file():
+        if files.special(path):
             raise ValueError("not a file")
         with gzip.open(path) as unzipped:
             content = unzipped.read(MAX_BYTES + 1)[header:]  # not more, whatever it holds

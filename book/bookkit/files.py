@@ -17,6 +17,12 @@ def full_disk(text: str) -> str | None:
     return next((os.strerror(code) for code in FULL if os.strerror(code) in text), None)
 
 
+def special(path: str | os.PathLike[str]) -> bool:
+    """Return whether something is there that is no file: a folder, or a pipe, for which a reader waits."""
+    path = pathlib.Path(path)
+    return path.exists() and not path.is_file()
+
+
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a binary file that replaces `path` once all of it is on disk; missing folders are created.

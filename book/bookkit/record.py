@@ -151,7 +151,7 @@ def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
         InputError: the file is cut short, damaged, edited, of a newer version or has another schema.
         FileNotFoundError: there is none.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if files.special(path):
         raise refused(path, "is not a file")
     try:
         with open(path, "rb") as content, pq.ParquetFile(content) as file:  # Python's open is audited

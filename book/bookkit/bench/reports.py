@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from bookkit import environment
+from bookkit import environment, files
 from bookkit.data import Data
 from bookkit.parameters import check
 from bookkit.paths import RECORDS
@@ -56,7 +56,7 @@ def read(name: str, parameter: str = "benchmark") -> Report:
     command, part, own = REPORTS[parameter]
     path = RECORDS / own if name == OWN else pathlib.Path(name)
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if files.special(path):
             raise ValueError("not a file")
         report = json.loads(path.read_text(encoding="utf-8"))
         if part not in report:

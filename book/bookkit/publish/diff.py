@@ -10,7 +10,7 @@ import bs4
 import nbformat
 import pandas as pd
 
-from bookkit import statistics
+from bookkit import files, statistics
 from bsn.errors import InputError
 
 VERDICTS = {statistics.AGREES, statistics.DIFFERS, statistics.HOLDS, statistics.FAILS, statistics.CLOSE}
@@ -46,7 +46,7 @@ def results(folder: str) -> dict[str, dict[str, Any]]:
     chapters = {}
     for path in paths:
         try:
-            if not path.is_file():  # a pipe would be waited for
+            if files.special(path):
                 raise ValueError("not a file")
             chapters[str(path.relative_to(executed).with_suffix(""))] = dict(
                 _results(nbformat.read(path, as_version=4))

@@ -37,7 +37,7 @@ def read(name: str) -> nbformat.NotebookNode | None:
     One that is damaged or comes from another program is named on the standard error.
     """
     try:
-        if path(name).exists() and not path(name).is_file():  # a pipe would be waited for
+        if files.special(path(name)):
             raise ValueError("not a file")
         notebook = nbformat.read(path(name), as_version=4)
         nbformat.validate(notebook)
