@@ -1,4 +1,4 @@
-"""Binary stochastic neurons: gradient estimators, a loss by any of them, a Keras layer and a trainer.
+"""Binary stochastic neurons: gradient estimators, a loss for any of them, a Keras layer and a trainer.
 
 >>> from bsn import BinaryStochastic             # a Keras layer for a model of your own
 >>> from bsn.estimators import sigmoid_adjusted  # one estimator as a plain function

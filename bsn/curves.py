@@ -1,8 +1,7 @@
 """The post's learning curves of many nets: which mini-batches, noise and evaluations, and in what order.
 
-Nets that agree in all but learning rate, slopes and modes share their mini-batches and noise, so that
-settings are compared in pairs, and train side by side; up to rounding,
-none depends on the others.
+Nets that agree in all but learning rate, slopes and modes train side by side and share their mini-batches and
+noise, so that settings are compared in pairs; up to rounding, none depends on the others.
 """
 
 from __future__ import annotations
@@ -42,10 +41,11 @@ class Curve(NamedTuple):
         points: (epochs completed, steps, metric, accuracy). The metrics are those of the post: "training",
             the sum of the batch accuracies since the last record divided by 100 (an epoch's first sum holds
             101 of them), and "validation", at the same points; "epoch", before the first epoch and after
-            each, with the slope after its increase. If asked for, those of all `WAYS` come last, whichever is
-            the spec's own: "evaluated stochastic annealed", for example, of the part that it names, and
-            "trained stochastic annealed", of the first images of the part trained on, at most as many.
-        diverged: the step whose loss was first not finite, or -1.
+            each one, at the slope already increased for the next. If requested, those for all `WAYS` come
+            last, including the spec's own: for example, "evaluated stochastic annealed", on the part that the
+            spec evaluates on, and "trained stochastic annealed", on the part trained on, or as many of its
+            first images as the other part has.
+        diverged: the first step whose loss was not finite, or -1.
     """
 
     points: list[tuple[int, int, str, float]]
@@ -59,7 +59,7 @@ class Nets:
     the hidden units of all layers; slope and stochastic are [R].
 
     Attributes:
-        diverged: the step whose loss was first not finite, or -1, [R].
+        diverged: the first step whose loss was not finite, or -1, [R].
         layers: first those from the pixels `live` on, [D]; the others are black in all examples.
     """
 
@@ -214,7 +214,7 @@ def train(
         all_ways: whether to evaluate in all `WAYS` after the last epoch.
 
     Raises:
-        InputError: `specs` are not a list of specs.
+        InputError: `specs` is not a list of `Spec` objects.
     """
     if not isinstance(specs, list | tuple) or not all(isinstance(spec, Spec) for spec in specs):
         raise refusal("train: specs", specs, "a list of bsn.Spec")

@@ -17,11 +17,16 @@ class InputError(ValueError):
     _keras_call_info_injected = True  # and Keras would add its layer's arguments to the line
 
     def __init__(self, message: object) -> None:
-        line = "".join(character if character.isprintable() else " " for character in str(message))
+        line = printable(str(message))
         super().__init__(line if len(line) <= MAX_LENGTH else line[:MAX_LENGTH] + " ...")
 
     def _render_traceback_(self) -> list[str]:
         return [f"InputError: {self}"]
+
+
+def printable(text: str) -> str:
+    """Return a text with spaces for characters that would control a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""One differentiable loss for any estimator, to train a model of your own with."""
+"""One differentiable loss for any estimator, for training a model of your own."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def expectation(
 ) -> tuple[Any, Any]:
     """Return f at a sample, as a loss whose gradient with respect to the logits is the estimator's.
 
-    With respect to anything else that f computes with, such as the weights above the units, the gradient is
+    With respect to anything else that f depends on, such as the weights above the units, the gradient is
     the ordinary one at the sample. Evaluations of f beyond the first take place in the backward pass only.
     In a stack of stochastic layers, the f of a layer is the rest of the net from its sample on: it calls
-    `expectation` for the next layer, with noise from outside, as f may draw none of its own.
+    `expectation` for the next layer, with noise from outside, because f may draw none of its own.
 
     Args:
-        f: maps samples [..., H] to a loss per example [...], or to (that loss, anything to hand on). With
+        f: maps samples [..., H] to a loss per example [...], or to (that loss, anything to pass on). With
             several samples at once, f receives them along a leading axis, [K, ..., H].
         logits: [..., H].
         estimator: a name in `bsn.estimators.ESTIMATORS`.
-        noise: uniform on [0, 1), of the shape that the estimator wants; see `bsn.estimators`.
+        noise: uniform on [0, 1), of the shape that the estimator expects; see `bsn.estimators`.
         state: as the last call returned it; None before the first step.
         options: slope, temperature, eta, smooth, baseline or surrogate, whichever the estimator takes.
 
     Returns:
-        What f returned at the sample, its loss [...] averaged over K samples; and the new state.
+        What f returned at the sample, with its loss [...] averaged over K samples; and the new state.
 
     Raises:
         InputError: the name is unknown, the estimator does not accept the option, or one of the errors in

@@ -19,18 +19,19 @@ MAX_SEED = 2**63 - 1
 class BinaryStochastic(keras.layers.Layer):
     """Binary stochastic units as an activation: logits in, samples out, of any shape, including ragged ones.
 
-    The slopes of training and evaluation are weights, `train_slope` and `eval_slope`, saved with the others.
+    The slopes for training and for evaluation are weights, `train_slope` and `eval_slope`, saved with the
+    others.
     Assign a number to either, or to `slope` for both; a compiled model uses the new value.
     `SlopeAnnealing` does so after each epoch.
 
     Args:
-        estimator: the name of a sampler; "gumbel-rao" takes K = 10. The gradient estimators need each
+        estimator: the name of a sampler; "gumbel-rao" uses K = 10. The gradient estimators need each
             example's loss, which a layer does not see: call them yourself, or `bsn.expectation`.
         slope: the initial value of s > 0 in sigmoid(s a).
         train_mode: the mode if `training` is true, "stochastic" or "deterministic"; "gumbel-rao" has no
             deterministic mode.
         eval_mode: the mode if `training` is false, as in `predict`, `evaluate` and a plain call.
-        seed: of the sampling, a whole number that is not negative; None draws one.
+        seed: for the sampling, a non-negative integer; None draws one.
 
     If the layer is called with `noise`, uniform and of the shape that the estimator takes, the stochastic
     mode uses this noise and draws none. Inside `tf.recompute_grad` you must pass the noise: resampled noise
@@ -80,7 +81,7 @@ class BinaryStochastic(keras.layers.Layer):
 
     @property
     def slope(self) -> float:
-        """The slope of training; assigning sets that of evaluation too."""
+        """The slope for training; assigning to it also sets the slope for evaluation."""
         return float(self.train_slope)
 
     def call(self, logits: Tensor, training: bool | None = None, noise: Scalar | None = None) -> Tensor:
@@ -106,13 +107,14 @@ class BinaryStochastic(keras.layers.Layer):
 
 
 class SlopeAnnealing(keras.callbacks.Callback):
-    """Slope annealing: multiply the slopes of all `BinaryStochastic` layers of a model after each epoch.
+    """Slope annealing: multiply the slopes of all `BinaryStochastic` layers in a model after each epoch.
 
-    During epoch e = 1, 2, ... the slope is s rate^(e - 1). The `validation_data` of `fit` sees this slope
-    too, because Keras evaluates before it ends the epoch; so do the evaluations within an epoch in R2RT's
-    code. An evaluation or a saved model after epoch e has the slope s rate^e. It is capped at 1000000.
+    During epoch e = 1, 2, ... the slope is s rate^(e - 1). `fit` evaluates its `validation_data` at this
+    slope too, because Keras evaluates before it ends the epoch; the evaluations within an epoch in R2RT's
+    code use it too. An evaluation or a saved model after epoch e has the slope s rate^e. The slope is capped
+    at 1000000.
 
-    In the list of callbacks, put this one before those that save the model. A saved model then goes on with
+    In the list of callbacks, put this one before those that save the model. A saved model then resumes with
     the slope of its next epoch.
 
     Args:

@@ -24,23 +24,24 @@ RANGES = {"seed": (0, 2**31 - 1), "epochs": (1, MAX_COUNT), "steps_per_epoch": (
 class Spec:
     """The settings that, with the data, determine one trained net.
 
-    Equal settings make equal specs, whatever their spelling: lists become tuples, NumPy numbers Python's.
+    Equal settings make equal specs, however they are written: lists become tuples, and NumPy numbers become
+    Python numbers.
 
     Attributes:
-        estimator: a name in `bsn.estimators.ESTIMATORS`, with its default options but for the temperature:
-            eta is 1; Gumbel-Rao averages over 10 evenly spaced noise values.
+        estimator: a name in `bsn.estimators.ESTIMATORS`, with its default options except for the
+            temperature: eta is 1; Gumbel-Rao averages over 10 evenly spaced noise values.
         learning_rate: as the post writes it. Gradients are summed over the batch and the loss is a tenth of
             the cross-entropy, so the rate in the usual convention is 5 times this.
         hidden: widths of the hidden layers.
         slope_rate: factor on the slope after each epoch; 1 keeps it constant.
         slope_in_training: whether training uses the annealed slope too. The post's code does not do so.
-        slope_in_evaluation: whether the evaluation uses the annealed slope.
+        slope_in_evaluation: whether evaluation uses the annealed slope.
         temperature: of a relaxed estimator that has this option.
         train_mode, eval_mode: "stochastic" samples, "deterministic" rounds.
         stable_loss: compute log-softmax in one step; False takes the log of the softmax, as the post does.
         zero_biases: start biases at 0; False draws them Glorot-uniform, as the post does.
         train_on, evaluate_on: which parts of the data.
-        seed: of the initial weights, the shuffling and the sampling.
+        seed: for the initial weights, the shuffling and the sampling.
         epochs, steps_per_epoch: length of the training, in epochs and in mini-batches per epoch.
 
     Raises:
@@ -100,21 +101,21 @@ class Spec:
 
 
 def check_choice(value: Any, choices: Collection[str], what: str) -> str:
-    """Return `value`; raise an `InputError` if it is none of `choices`."""
+    """Return `value`; raise an `InputError` if it is not one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise refusal(what, value, f"one of {', '.join(choices)}")
     return value
 
 
 def check_whole(value: Any, low: int, high: int, what: str) -> int:
-    """Return `value` as a Python integer; raise an `InputError` if it is none from `low` to `high`."""
+    """Return `value` as a Python integer; raise an `InputError` if it is not one from `low` to `high`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= int(value) <= high:
         raise refusal(what, value, f"a whole number from {low} to {high}")
     return int(value)
 
 
 def check_positive(value: Any, what: str) -> float:
-    """Return `value` as a Python float; raise an `InputError` if it is none above 0 and up to `MAX_COUNT`."""
+    """Return `value` as a Python float; raise an `InputError` unless it is above 0 and up to `MAX_COUNT`."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not 0 < value <= MAX_COUNT:
         raise refusal(what, value, f"a number above 0, up to {MAX_COUNT}")

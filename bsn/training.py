@@ -1,7 +1,8 @@
-"""A classifier of binary units, and how it is trained: the net, the loss, the step.
+"""A classifier with binary units, and how it is trained: the net, the loss, the step.
 
-A net is layers of binary units under a softmax, as in the post. Here are one net and one mini-batch; arrays
-with an axis of nets in front, [R, ...], and biases [R, 1, out], make it R nets side by side (`bsn.curves`).
+A net is a stack of layers of binary units under a softmax, as in the post. The functions are described for
+one net and one mini-batch; arrays with a leading axis of nets, [R, ...], and biases [R, 1, out], make it R
+nets side by side (`bsn.curves`).
 Shapes: batch B, inputs D, units of a hidden layer H, classes C.
 """
 
@@ -88,15 +89,16 @@ def train_step(
         x, y: images [B, D] and labels [B].
         noise: for each hidden layer, uniform, [B, H].
         rate: the learning rate.
-        unit: (logits, noise) -> outputs. Through a sampler's, such as `bsn.estimators.sigmoid_adjusted`, the
-            gradient flows back.
-        estimate: where none flows, (f, inputs, logits, noise, state) -> (the gradient with respect to a
-            layer's logits, its new state). Here f(outputs) is the loss of the rest of the net from that
-            layer's outputs on, at common noise; f(outputs, unit), with other units above.
+        unit: (logits, noise) -> outputs. If it is a sampler, such as `bsn.estimators.sigmoid_adjusted`, the
+            gradient flows back through its outputs.
+        estimate: needed if no gradient flows through `unit`: (f, inputs, logits, noise, state) -> (the
+            gradient with respect to a layer's logits, its new state). Here f(outputs) is the loss of the
+            rest of the net from that layer's outputs on, with the same noise; f(outputs, unit) is this loss
+            with other units above.
         loss: (logits of the classes, labels) -> [B].
 
     Returns:
-        The layers and states after the step, and from before it the losses [B] and the logits of the classes.
+        The layers and states after the step; the losses [B] and the logits of the classes before it.
     """
     h, objective, states = x, 0.0, list(states)
     with tf.GradientTape() as tape:
@@ -127,12 +129,12 @@ def descend(parameters: Any, gradients: Any, rate: Any) -> Any:
 def behaviour(
     estimator: str, slope: Any, rate: Any, temperature: float = 0.5
 ) -> tuple[Function, Function | None]:
-    """Return the `unit` and the `estimate` of `train_step` for the estimator of that name.
+    """Return the arguments `unit` and `estimate` of `train_step` for the estimator of that name.
 
     Args:
         estimator: a name in `bsn.estimators.ESTIMATORS`.
         slope: s > 0 in sigmoid(s a), for a sampler.
-        rate: the learning rate of whatever an estimator leaves to its caller: NVIL's baseline and RELAX's
+        rate: the learning rate for whatever an estimator leaves to its caller: NVIL's baseline and RELAX's
             surrogate. All others ignore it.
         temperature: of a relaxed estimator.
     """
@@ -185,7 +187,7 @@ def layer_gradient(
 
 
 def further_noise(estimator: str, a: Tensor, u: Tensor) -> Tensor:
-    """Return what an estimator takes as noise, of one uniform u per unit, or leave-one-out's two.
+    """Return what an estimator takes as noise, from one uniform u per unit, or leave-one-out's two.
 
     REBAR's and RELAX's is tied, Gumbel-Rao's evenly spaced, which leaves all expectations as they are.
     """

@@ -246,7 +246,7 @@
     const way = (slope) => (slope > 0 ? "lowers" : "raises");
     const ratio = due ? `, ${format(deviation / Math.abs(exact))} times the exact gradient` : "";
     const spread = deviation < 1e-9 ? "Every sample gives the same estimate."
-      : `A single estimate varies by ${format(deviation)} (standard deviation)${ratio}.`;
+      : `Individual estimates vary by ${format(deviation)} (standard deviation)${ratio}.`;
     const why = t === 0.5 ? "Both outputs cost the same" : "The neuron is saturated: p is almost 0 or 1";
     const aim = due ? `The exact gradient is ${format(exact)}: descent ${way(exact)} a, towards ${
       exact > 0 ? 0 : 1}.` : `${why}, so the exact gradient vanishes.`;

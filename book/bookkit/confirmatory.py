@@ -146,14 +146,14 @@ def evaluations(rows: Iterable[record.Row]) -> pd.DataFrame:
         `seed`, `dataset`, `engine`, `seconds`, `diverged`, `failed`; `final`, `gap`, and of its own way
         `early` and `early training`, as the pre-registration has them; `training`, that of the last record.
     """
-    lines = []
+    lines, of_seed_0 = [], functools.cache(lambda net, rate: (spec(net, rate, 0), ways(spec(net, rate, 0))))
     for row in rows:
         first = EARLY * len(row["validation"]) // (len(row["epoch"]) - 1)  # points of the first epochs
         early, training = (np.mean(row[m][:first]) / images(row, m) for m in CURVES[:2])
-        own = spec(row["net"], row["learning_rate"], row["seed"])
-        for name, net in ways(own).items():
+        own, all_ways = of_seed_0(row["net"], row["learning_rate"])
+        for name, net in all_ways.items():
             on, off = (row[METRICS[name, role]] / row[role] for role in ("evaluated", "trained"))
-            line = {"net": row["net"], "way": name, "own": net == own, **vars(net)}
+            line = {"net": row["net"], "way": name, "own": net == own, **vars(net), "seed": row["seed"]}
             line |= {"hidden": hidden(net), "final": on, "gap": off - on}
             line |= {"training": row["training"][-1] / images(row, "training")}
             if net == own:

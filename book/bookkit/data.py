@@ -1,4 +1,4 @@
-"""MNIST in the split of the post, scikit-learn's digits, or arrays of the user's own."""
+"""MNIST in the split of the post, scikit-learn's digits, or the user's own arrays."""
 
 import contextlib
 import dataclasses
@@ -83,10 +83,11 @@ def load(dataset: str, mnist_dir: pathlib.Path | None = None) -> Data:
     """Load a data set.
 
     Args:
-        dataset: "auto", "mnist", "digits", or the path of an .npz file with `train_images`, `train_labels`
-            and likewise for validation and test: images [N, ...] of numbers in [0, 1], labels [N] of
-            whole numbers from 0.
-        mnist_dir: folder with MNIST's four original files; None takes MNIST from TFDS's cache or download.
+        dataset: "auto", "mnist", "digits", or the path to an .npz file with `train_images` and
+            `train_labels`, and the same for validation and test: images [N, ...] with values in [0, 1],
+            labels [N], integers starting at 0.
+        mnist_dir: folder with MNIST's four original files; None takes MNIST from TFDS's cache, or downloads
+            it.
 
     Raises:
         InputError: the data set cannot be loaded, or one of its files is invalid; the message names the file.
@@ -122,7 +123,7 @@ def _own_arrays(path: str) -> Data:
             parts = {part: _part(part, file[f"{part}_images"], file[f"{part}_labels"]) for part in PARTS}
     except FileNotFoundError:
         raise InputError(
-            f"dataset: no file {path}; expected auto, mnist, digits or the path of an .npz file"
+            f"dataset: no file {path}; expected auto, mnist, digits or the path to an .npz file"
         ) from None
     except Exception as error:  # NumPy raises many kinds for a malformed file
         raise InputError(

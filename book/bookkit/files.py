@@ -27,10 +27,12 @@ def special(path: str | os.PathLike[str]) -> bool:
 def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a binary file that replaces `path` once all of it is on disk; missing folders are created.
 
+    If `path` is a link, what it points to is replaced.
+
     Raises:
         OSError: it cannot be written; then `path` is as it was, and nothing else is left.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob(f".{path.name}.*"):  # by processes that were killed, or still write
         if not (other.suffix[1:].isdecimal() and psutil.pid_exists(int(other.suffix[1:]))):

@@ -37,7 +37,8 @@ def surroundings(scratch: pathlib.Path) -> dict[str, str]:
     Args:
         scratch: folder of this build, for what programs write on the side; a killed one cleans up nothing.
     """
-    own = dict.fromkeys(("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "TMPDIR"), scratch)
+    folders = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "KERAS_HOME", "TMPDIR")
+    own = dict.fromkeys(folders, scratch)
     own["MPLCONFIGDIR"] = BUILD / "matplotlib"  # its list of fonts stays, which takes seconds to make
     own["MATPLOTLIBRC"] = BUILD / "matplotlib" / "none"
     if "TFDS_DATA_DIR" in os.environ:  # kernels run in another folder
@@ -46,7 +47,9 @@ def surroundings(scratch: pathlib.Path) -> dict[str, str]:
         ("PYTHONUTF8", "PYTHONSAFEPATH", "PYDEVD_DISABLE_FILE_VALIDATION", "NO_COLOR"), "1"
     )
     modules = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, BOOK))), "PYTHONWARNINGS": ""}
-    return {name: str(path) for name, path in own.items()} | switches | modules
+    backends = {"KERAS_BACKEND": "tensorflow", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {name: str(path) for name, path in own.items()} | switches | modules | backends | quiet
 
 
 def _prepare(environment: dict[str, str]) -> None:

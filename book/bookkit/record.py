@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 import bsn
 from bookkit import environment, files
 from bookkit.data import Data
-from bsn.curves import Curve
+from bsn.curves import WAYS, Curve
 from bsn.errors import InputError
 from bsn.spec import Spec
 
@@ -33,6 +34,9 @@ SEMANTICS = 1  # raise it when a change gives the same spec other results: the g
 # fields since formats 1 to 3; what they are in older nets, which keep their keys
 ADDED = {"zero_biases": False, "engine": "compiled", "temperature": 0.5}
 LACKED = {b"1": [*ADDED], b"2": ["engine", "temperature"], b"3": ["temperature"], b"4": []}
+METRICS = {"training", "validation", "epoch"} | {
+    f"{on} {way}" for on in ("evaluated", "trained") for way in WAYS
+}
 COMPUTED_WITH = ["bsn", "numba", "numpy", "scipy", "tensorflow"]
 
 SCHEMA = pa.schema(
@@ -183,9 +187,22 @@ def _check(row: Row, path: pathlib.Path) -> None:
     items = [item for value in lists for item in value]
     if any(value is None for value in (*row.values(), *items)):
         raise refused(path, f"lacks a value (net {row['key']})")
+    if any(isinstance(value, str) and not value.isprintable() for value in (*row.values(), *items)):
+        raise refused(path, f"has a text that cannot be printed (net {row['key']})")
     curve = [len(row[name]) for name in ("after_epoch", "step", "metric", "value") if name in row]
     if not all(map(len, lists)) or len(set(curve)) > 1:
         raise refused(path, f"has an empty or a ragged curve (net {row['key']})")
+    if "metric" not in row:  # nets of another kind
+        return
+    # the post's first training accuracy is that of 101 batches over 100
+    accuracies = all(0 <= value <= 1.01 for value in row["value"])
+    if not (METRICS.issuperset(row["metric"]) and accuracies and 0 <= row["seconds"] < np.inf):
+        raise refused(path, f"has an unknown metric, or a value out of its range (net {row['key']})")
+    fields = {field.name: row[field.name] for field in dataclasses.fields(Spec)}
+    try:
+        Spec(**fields | {"hidden": [int(width) for width in row["hidden"].split("-")]})
+    except ValueError as error:
+        raise refused(path, f"has a net that cannot be trained: {error} (net {row['key']})") from None
 
 
 def refused(path: pathlib.Path, reason: str) -> InputError:

@@ -27,12 +27,12 @@ def rows(
 
     Nets that agree in all but learning rate, slopes and modes, and share a seed, see the same
     mini-batches and the same noise, so that settings are compared in pairs. A net's result depends on
-    its own spec and engine alone: to the last bit if compiled, by TensorFlow to rounding.
+    its own spec and engine alone: down to the last bit if compiled, up to rounding in TensorFlow.
 
     Args:
         specs: without repeats.
         settings: the record's folder, and where to train: on threads here, or on a scheduler's workers.
-        engine: "tensorflow", or "compiled" for those that it serves; see `bookkit.engines`.
+        engine: "tensorflow", or "compiled" for those that it supports; see `bookkit.engines`.
 
     Raises:
         InputError: no specs, or the same one twice, a record that cannot be read or written, or a
@@ -49,14 +49,14 @@ def rows(
 
 
 def run(specs: Sequence[Spec], data: Data, settings: Settings, engine: str = "tensorflow") -> pd.DataFrame:
-    """Call `rows`, and return the learning curves.
+    """Train nets as `rows` does, and return their learning curves.
 
     Returns:
         A tidy DataFrame: `net` (position in `specs`), every field of the spec, `engine`, `dataset`,
         `after_epoch` (epochs completed), `step` (mini-batches trained on so far), `metric`, `value`,
         `diverged_step`, `seconds`. See `bsn.curves.Curve`: the last point of the metric "epoch" is the final
         number, and a net that diverged predicts class 0 from then on. `seconds` is the net's share of a
-        core's time. In its `attrs`, `trained` is how many nets the record lacked.
+        core's time. In its `attrs`, `trained` says how many nets the record lacked.
     """
     nets, trained = rows(specs, data, settings, engine)
     curves = record.curves(nets)

@@ -1,4 +1,4 @@
-"""Where data and records lie, and where nets train: read from the environment here and nowhere else."""
+"""Where data and records are kept, and where nets train: read from the environment here and nowhere else."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Settings:
         set, Dask's own configuration (scheduler-address) applies.
 
         Raises:
-            InputError: BSN_THREADS is not an integer from 1 to 9999, or BSN_RECORD is no folder of its own.
+            InputError: BSN_THREADS is not an integer from 1 to 9999, or BSN_RECORD is not a separate folder.
         """
         import dask  # late: it takes its time
 

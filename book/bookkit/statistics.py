@@ -61,11 +61,18 @@ def mean_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarr
     return values.mean(axis=0) - half, values.mean(axis=0) + half
 
 
+@functools.cache  # the same few counts come again and again where seeds are resampled
+def share_interval(count: int, total: int, level: float) -> tuple[float, float]:
+    """Return the ends of Clopper and Pearson's interval for a share."""
+    interval = stats.binomtest(count, total).proportion_ci(level, "exact")
+    return interval.low, interval.high
+
+
 def number_p(published: float, finals: np.ndarray, failed: np.ndarray, chance: float) -> float:
     """Return the p-value of a published number: could it have come from one more of these runs?
 
-    The pre-registration defines it. If the post's run failed, it is (k + 1) / (n + 1), k of our n runs having
-    failed; else that of Student's t for one more run among those that did not fail.
+    The pre-registration defines it. If the post's run failed, it is (k + 1) / (n + 1), where k of our n runs
+    failed; otherwise it is that of Student's t for one more run among those that did not fail.
 
     Args:
         published: the post's accuracy, rounded to four digits.
@@ -140,10 +147,9 @@ def judge(reading: Mapping[str, Any], runs: Runs, rule: Mapping[str, Any]) -> di
         ahead = runs.a > runs.b + margin
         better = ~runs.failed_a.astype(bool) & (runs.failed_b.astype(bool) | ahead)
     if better is not None:
-        test = stats.binomtest(int(better.sum()), len(better))
-        low, high = test.proportion_ci(level, "exact")
+        low, high = share_interval(int(better.sum()), len(better), level)
         verdict = HOLDS if low > 1 / 2 else FAILS if high < 1 / 2 else CLOSE
-        answer = {"effect": test.statistic, "share": True, "count": len(better), "remark": ""}
+        answer = {"effect": better.mean(), "share": True, "count": len(better), "remark": ""}
     else:
         differences = (runs.a - runs.b)[alive]
         low, high = map(float, mean_interval(differences, level))
@@ -155,7 +161,7 @@ def judge(reading: Mapping[str, Any], runs: Runs, rule: Mapping[str, Any]) -> di
 
 
 def decide(kind: str, low: float, high: float, margin: float, difference: float) -> tuple[str, str]:
-    """Return the verdict on the interval of a mean difference, and a remark.
+    """Return the verdict given the interval for a mean difference, and a remark.
 
     The kind "not greater" takes the same interval as "greater"; `judge` then gives the opposite verdict.
     """
@@ -169,7 +175,7 @@ def decide(kind: str, low: float, high: float, margin: float, difference: float)
     if low > 0:
         return HOLDS, ""
     if high < difference:
-        return FAILS, "the opposite" if high < 0 else ""
+        return FAILS, "the opposite is true" if high < 0 else ""
     return CLOSE, ""
 
 

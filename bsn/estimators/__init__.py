@@ -8,24 +8,24 @@ its estimate. There are two kinds of estimators, samplers and gradient estimator
   for it, and g flows back through it: f is whatever is computed from the sample. The slope s makes
   p = sigmoid(s a); noise of 1/2 gives the deterministic unit, round(p) with 0 at 1/2.
 * a **gradient** estimator, ``estimator(f, logits, noise) -> gradient``, evaluates f and returns g itself.
-  One that keeps a state between steps takes it after the noise and returns (g, new state).
+  One that keeps state between steps takes it after the noise and returns (g, new state).
 
 Shapes and options are the same for all:
 
-* logits: [..., H], any leading axes, the last runs over units. With a state, the axis before the last is
-  the batch, [..., B, H]. Samples and g have the shape and type of the logits; half precision is computed in
-  float32, states included, and the noise may be float32 then. NaN gives NaN.
+* logits: [..., H], with any leading axes; the last axis runs over units. If there is state, the
+  second-to-last axis is the batch, [..., B, H]. Samples and g have the shape and type of the logits; half
+  precision is computed in float32, states included, and the noise may then be float32 too. NaN gives NaN.
 * noise: uniform on [0, 1), of the logits' type and shape; [n, ..., H] if the table says n > 1 uniforms per
   unit; K is read from this shape. A sampler with a deterministic unit also accepts a scalar, and an
   estimator that uses no noise accepts anything.
-* f: maps [..., H] to [...], one number of the logits' type per example, each example by itself, with further
-  axes in front if it is evaluated at several samples at once. If it depends on the logits directly too, its
-  caller adds that derivative.
+* f: maps [..., H] to [...], one number of the logits' type per example, computed independently of the others,
+  with extra leading axes if f is evaluated at several samples at once. If f also depends on the logits
+  directly, its caller adds that derivative.
 * options: slope, temperature, eta, smooth, baseline, surrogate, by name; see the functions.
 
-Other shapes or types raise `bsn.InputError`, and so does a slope or temperature that is not positive, if
-these are known when tracing. `ESTIMATORS` is the table of all estimators, and `gradient` can
-call any of them.
+Other shapes or types raise `bsn.InputError`, and so does a slope or temperature that is not positive, as long
+as the shape, type or value is known at tracing time. `ESTIMATORS` is the table of all estimators, and
+`gradient` can call any of them.
 """
 
 # ruff: noqa: F403, I001 (each family exports its `__all__`; the order of the families is that of ESTIMATORS)
@@ -46,7 +46,7 @@ from bsn.estimators.sampling import sample as sample, tied as tied
 def gradient(
     name: str, f: Loss, logits: Tensor, noise: Tensor, state: Any = None, **options: Any
 ) -> tuple[Tensor, Any]:
-    """Estimate the gradient of E[f(b)] by the estimator of that name in `ESTIMATORS`.
+    """Estimate the gradient of E[f(b)] with the estimator of that name in `ESTIMATORS`.
 
     Args:
         f: maps samples to losses, as above.
@@ -58,7 +58,7 @@ def gradient(
         The estimate g, of the logits' shape, and the state; None if the estimator has none.
 
     Raises:
-        InputError: no estimator has that name, or the noise has another shape.
+        InputError: no estimator has that name, or the noise has the wrong shape.
 
     >>> a, u = tf.constant([[0.0], [0.0]]), tf.constant([[0.3], [0.6]])
     >>> def f(b):

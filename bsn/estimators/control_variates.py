@@ -23,7 +23,7 @@ def muprop(f: Loss, logits: Tensor, noise: Tensor, smooth: Loss | None = None) -
 
     Args:
         smooth: a substitute for f at p; f itself by default. If f contains binary layers of its own, the
-            paper replaces their outputs by their means.
+            paper replaces their outputs with their means.
 
     >>> muprop(lambda b: 3.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]])).numpy().tolist()
     [[0.75]]

@@ -1,6 +1,6 @@
 """Coupled estimators: f at an antithetic pair of samples, b from the noise u and b~ from 1 - u.
 
-Each is a Bernoulli sample, and they differ as often as they can. DisARM is the conditional expectation of ARM
+Each is a Bernoulli sample, and they differ as often as possible. DisARM is the conditional expectation of ARM
 given b and b~, so its variance is at most ARM's.
 """
 
@@ -18,7 +18,7 @@ def pair(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 
 @register("ARM", "unbiased", "Yin, Zhou 2019, arXiv:1807.11143", evaluations=2)
 def arm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
-    """Weight the difference of the pair's losses by the noise: augment, REINFORCE, merge.
+    """Weight the difference between the pair's losses by the noise: augment, REINFORCE, merge.
 
     g = (f(b~) - f(b)) (u - 1/2).
 
@@ -31,7 +31,7 @@ def arm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
 
 @register("DisARM", "unbiased", "Dong, Mnih, Tucker 2020, arXiv:2006.10680", evaluations=2)
 def disarm(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
-    """Weight the difference of the pair's losses by the units that differ; also known as U2G.
+    """Weight the difference between the pair's losses by the units that differ; also known as U2G.
 
     ``g = (f(b) - f(b~)) (b - b~) sigmoid(|a|) / 2``, which is 0 for units with b = b~.
 

@@ -1,4 +1,4 @@
-"""Estimators that sum out the outcomes of one unit at a time, or of all: many evaluations of f."""
+"""Estimators that sum out the outcomes of one unit at a time, or of all at once: many evaluations of f."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def local_expectation(f: Loss, logits: Tensor, noise: Tensor) -> Tensor:
 
     g_i = p_i (1 - p_i) (f(b, b_i = 1) - f(b, b_i = 0)).
     It is the conditional expectation, given the other units, of REINFORCE with any baseline that ignores the
-    unit, so its variance is the least of these.
+    unit, so its variance is no larger than that of any of them.
 
     >>> u = tf.constant([[0.3, 0.6]])
     >>> local_expectation(lambda b: b[..., 0] * b[..., 1], tf.zeros([1, 2]), u).numpy().tolist()

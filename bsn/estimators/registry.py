@@ -1,4 +1,4 @@
-"""The registry of estimators: what is known of each before it is called.
+"""The registry of estimators: what is known about each before it is called.
 
 It is the only list of their names. Each estimator enters itself where it is defined, with the decorator
 `register`; reading the registry does not import TensorFlow.
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 @dataclasses.dataclass(frozen=True)
 class Estimator:
-    """One entry of the registry.
+    """One entry in the registry.
 
     Attributes:
         name: the estimator's name everywhere, such as "sigmoid-adjusted".
@@ -30,13 +30,13 @@ class Estimator:
         reference: paper with its arXiv number or DOI.
         kind: "sampler" or "gradient".
         function: see `bsn.estimators` for its arguments.
-        evaluations: how often f is evaluated per example; a number, or a formula in H units and K noise
+        evaluations: how many times f is evaluated per example; a number, or a formula in H units and K noise
             values.
-        derivative: the points where f' is taken; "" if f need not be differentiable.
+        derivative: the points at which f' is evaluated; "" if f need not be differentiable.
         noise: uniforms per unit; a number, or a formula in K whose value is at least 2.
         state: what is carried from step to step; "" if nothing.
         initial: logits -> the state before the first step; None if there is none.
-        rule: for an estimator that takes a single pass and no noise of its own: the arithmetic of one unit,
+        rule: for an estimator that needs a single pass and no noise of its own: the arithmetic of one unit,
             which TensorFlow and Numba both run. For a sampler: (p, q, b, slope) -> the sample's derivative.
             For a gradient estimator: (p, q, b, loss, baseline) -> g. Here q = 1 - p.
     """
@@ -56,7 +56,7 @@ class Estimator:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The names of what else the function takes: slope, temperature, eta, smooth, baseline, surrogate."""
+        """The names of the other arguments: slope, temperature, eta, smooth, baseline, surrogate."""
         names = tuple(inspect.signature(self.function).parameters)
         return names[names.index("noise") + (2 if self.initial else 1) :]
 
@@ -77,10 +77,10 @@ ESTIMATORS: dict[str, Estimator] = {}
 def register(
     title: str, bias: str, reference: str, **facts: Any
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Enter the decorated function under its own name, hyphens for underscores.
+    """Enter the decorated function under its own name, with hyphens for underscores.
 
-    A function of f is a gradient estimator, any other a sampler. Each call checks its arguments first, and
-    what f returns. Half precision is computed in float32. The arguments are the fields of `Estimator`; the
+    A function of f is a gradient estimator, any other a sampler. Each call checks its arguments, and what f
+    returns. Half precision is computed in float32. The arguments are the fields of `Estimator`; the
     docstring ends with what they say.
     """
 
@@ -111,7 +111,7 @@ def register(
 
 
 def prepare(entry: Estimator, given: dict[str, Any]) -> Any:
-    """Check an estimator's arguments, given by name, and replace them by tensors, float32 for half precision.
+    """Check an estimator's named arguments and replace them with tensors, float32 for half precision.
 
     Only what is known when tracing is checked: shapes and types, and options that are not traced.
 
@@ -119,7 +119,7 @@ def prepare(entry: Estimator, given: dict[str, Any]) -> Any:
         The type of the logits that were given.
 
     Raises:
-        InputError: an argument has another shape, type or value than the estimator takes.
+        InputError: an argument has a shape, type or value that the estimator does not accept.
     """
     logits = tf.convert_to_tensor(given["logits"])
     if not logits.dtype.is_floating:

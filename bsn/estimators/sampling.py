@@ -1,6 +1,6 @@
 """The draws behind every estimator: the Bernoulli sample, and the logistic variable whose sign it is.
 
-All take the same uniform noise u, so that estimators can be compared at the same draw: b = 1[u < p]
+All take the same uniform noise u, so that estimators can be compared on the same draw: b = 1[u < p]
 is b = 1[z > 0] for z = a - logit(u).
 """
 
@@ -31,7 +31,7 @@ def sample(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
 
 
 def probability(logits: Tensor) -> Tensor:
-    """Return p = sigmoid(a), with the derivative p (1 - p) to full precision where p is near 1, too."""
+    """Return p = sigmoid(a), with the derivative p (1 - p) to full precision even where p is near 1."""
 
     @tf.custom_gradient
     def unit(a: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -55,7 +55,7 @@ def in_front(rows: Tensor, logits: Tensor) -> Tensor:
 
 
 def logit(noise: Tensor) -> Tensor:
-    """Return log u - log(1 - u), finite for all u in [0, 1]: the ends count as the float next to them."""
+    """Return log u - log(1 - u), finite for all u in [0, 1]: the ends count as the floats next to them."""
     noise = tf.convert_to_tensor(noise)
     limits = np.finfo(noise.dtype.as_numpy_dtype)
     noise = tf.clip_by_value(noise, limits.tiny, 1 - limits.epsneg)
@@ -70,15 +70,15 @@ def logistic(logits: Tensor, noise: Tensor) -> Tensor:
 def conditional_logistic(logits: Tensor, b: Tensor, noise: Tensor) -> Tensor:
     """Draw z~ = a - logit(u') given b: the noise v becomes u' = v p if b = 1, p + v (1 - p) if b = 0.
 
-    This u' depends on the logits, so the derivative goes through it. In a form that needs no u', whose ends
-    lie too close to 0 and 1 for a float:
+    This u' depends on the logits, so the derivative goes through it. In a form that avoids u', whose extremes
+    are too close to 0 and 1 for a float:
 
         z~ = softplus(softplus(a) - logit(v)) if b = 1, -softplus(softplus(-a) + logit(v)) if b = 0.
 
     Args:
         logits: a, shape [..., H].
         b: their sample, of the same shape.
-        noise: v, uniform on [0, 1), independent of b or from `tied`; further axes may come in front.
+        noise: v, uniform on [0, 1), independent of b or from `tied`; extra leading axes are allowed.
 
     References: Tucker et al. 2017, arXiv:1703.07370, appendix; Maddison et al. 2017, arXiv:1611.00712.
     """
@@ -89,9 +89,9 @@ def conditional_logistic(logits: Tensor, b: Tensor, noise: Tensor) -> Tensor:
 
 
 def tied(logits: Tensor, noise: Tensor) -> Tensor:
-    """Return the v with which `conditional_logistic` gives u's own z again, with another derivative.
+    """Return the v for which `conditional_logistic` reproduces u's own z, with a different derivative.
 
-    Given b, it is uniform like any v, so an unbiased estimator stays unbiased, at a lower variance
+    Given b, it is uniform like any v, so an unbiased estimator stays unbiased, with a lower variance
     (the common random numbers of REBAR's authors): pass ``tf.stack([u, tied(logits, u)])`` as noise.
     """
     p = tf.sigmoid(logits)

@@ -1,7 +1,7 @@
 """Score-function estimators (REINFORCE): weight the log-probability's gradient b - p by the loss.
 
 None needs f to be differentiable. A baseline c that does not depend on b leaves the expectation of
-(b - p) (f(b) - c) unchanged, and can take away much of the variance.
+(b - p) (f(b) - c) unchanged, and can remove much of the variance.
 """
 
 from typing import Any
@@ -73,8 +73,8 @@ def moving_average(f: Loss, logits: Tensor, noise: Tensor, mean: Tensor) -> tupl
     g = (b - p) (f(b) - c).
 
     Args:
-        mean: c, shape [...] without batch and units, a moving average of the batches before this one; at
-            first 0. The new one is returned with g.
+        mean: c, shape [...] without the batch and unit axes: a moving average over the batches before this
+            one; initially 0. The new one is returned with g.
 
     >>> g, mean = moving_average(lambda b: 2.0 * b[..., 0], tf.zeros([1, 1]), tf.constant([[0.3]]), mean=1.0)
     >>> print(g.numpy(), mean.numpy())
@@ -103,7 +103,8 @@ def variance_adjusted(
     Bias: slight, because as in the post the averages include the current batch.
 
     Args:
-        moments: numerator and denominator, each [..., H]; at first 0 and 1. The new ones are returned with g.
+        moments: numerator and denominator, each [..., H]; initially 0 and 1. The new ones are returned with
+            g.
 
     >>> a, u, moments = tf.zeros([1, 1]), tf.constant([[0.3]]), (tf.zeros([1]), tf.ones([1]))
     >>> g, moments = variance_adjusted(lambda b: 2.0 * b[..., 0], a, u, moments)
@@ -123,8 +124,8 @@ def variance_adjusted(
 def nvil(f: Loss, logits: Tensor, noise: Tensor, baseline: Tensor) -> Tensor:
     """Subtract from each example's loss a learned baseline for that example.
 
-    g = (b - p) (f(b) - c(x)); the paper also divides by a moving deviation of f(b) - c, which only changes
-    the step length.
+    g = (b - p) (f(b) - c(x)); the paper also divides by a moving standard deviation of f(b) - c, which
+    only changes the step length.
     Unbiased for any c not depending on b.
 
     Args:

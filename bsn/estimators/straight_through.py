@@ -1,4 +1,4 @@
-"""Straight-through estimators: sample in the forward pass, substitute a smooth derivative backward.
+"""Straight-through estimators: sample forward, substitute a smooth derivative backward.
 
 All are samplers (see `bsn.estimators`) and evaluate f once.
 """
@@ -123,7 +123,7 @@ def reinmax(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with half the distance from b to p as the derivative: ReinMax at temperature 1.
 
     ``g = f'(b) s |b - p| / 2``, which is also DARN's estimator, a REINFORCE whose baseline
-    f(b) + f'(b) (1/2 - b) extends f from b to 1/2.
+    f(b) + f'(b) (1/2 - b) extrapolates f from b to 1/2.
     Bias: in expectation, (f'(0) + f'(1)) / 2 replaces f(1) - f(0), the trapezoidal rule; 0 if f is at most
     quadratic in each unit, s p (1 - p) f''' / 12 if it is cubic.
 

@@ -38,6 +38,7 @@ def test_bench_writes_one_json_object():
         assert len(one["rates"]) == 2 and min(one["rates"]) <= one["rate"] <= max(one["rates"])
         assert 0.3 < one["accuracy"] < 1
     assert "TF1-style session loop" in report["ratios"]
+    assert [(one["steps"], len(one["seconds"])) for one in report["longer"]] == [(400, 2), (800, 2)]
 
 
 class EndsItsProcess:
@@ -58,6 +59,8 @@ def test_the_books_benchmark_shows_what_the_page_says_of_it():
     assert max(accuracies) - min(accuracies) < 0.03  # all do the same work
     ratios, rates = report["ratios"], {one["name"]: one["rate"] for one in report["contestants"]}
     assert ratios["TF1-style session loop"] >= 4 and ratios["best JAX figure"] >= 1.25
+    cost = contest.growth(report).set_index(["nets", "steps"]).rate
+    assert cost[6, 4000] > 0.8 * cost[6, 1000] and cost[32, 1000] > 0.8 * cost[6, 1000] > cost[1, 1000]
     faster = rates[contest.COMPILED_CHAPTER] / rates[contest.CHAPTER]
     assert faster >= 1.3
     assert faster * ratios["TF1-style session loop"] >= 6 and faster * ratios["best JAX figure"] >= 2

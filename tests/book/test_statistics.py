@@ -65,7 +65,7 @@ def test_verdicts_on_differences_against_p_values(mean, spread):
     answer = judge("greater", d)
     assert answer["verdict"] == beats and answer["effect"] == pytest.approx(mean)
     if beats == FAILS:
-        opposite = "the opposite" if below(0) else ""
+        opposite = "the opposite is true" if below(0) else ""
         assert answer["remark"] == ("no difference that matters" if alike else opposite)
     assert judge("not greater", d)["verdict"] == {HOLDS: FAILS, FAILS: HOLDS, CLOSE: CLOSE}[beats]
     for margin in (0.0022, 0.01):

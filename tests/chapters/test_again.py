@@ -58,6 +58,16 @@ def test_nothing_is_run_again_and_the_site_is_the_same(built):
     assert ran.stderr.count(" unchanged\n") == len(results) and " done " not in ran.stderr
     assert results == {path.name: path.stat().st_mtime_ns for path in result(built).parent.iterdir()}
     assert digests(built / "_build") == before
+    assert "nothing that the site is built from has changed" in ran.stderr
+
+
+def test_a_change_of_text_runs_nothing_and_is_on_the_page(built):
+    _edit(built / "book" / f"{NAME}.ipynb", "Experiment 0", "Experiment zero")
+    results = digests(built / "_build" / "executed")
+    ran = run_bsn("build", "--profile", "smoke", cwd=built, BSN_RECORD=str(built / "_build" / "record"))
+    assert ran.returncode == 0 and " done " not in ran.stderr
+    assert "Experiment zero" in (built / "_build" / "html" / f"{NAME}.html").read_text()
+    assert digests(built / "_build" / "executed") == results
 
 
 def _edit(path, old, new):

@@ -49,8 +49,10 @@ def book(checkout, tmp_path_factory):
     nbformat.write(
         notebook(markdown("(my-label)=\n# My chapter"), parameters, code(SOURCE)), folder / "mine.ipynb"
     )
+    # libraries come with a kernel; what is of the checkout is for it to import
+    first = code("import sys\n'tensorflow' in sys.modules, 'bookkit' in sys.modules, 'bsn' in sys.modules")
     link = markdown("# Code first\n\nSee {ref}`my-label`.")
-    nbformat.write(notebook(code("1 + 1"), link), copy / "book" / "code_first.ipynb")
+    nbformat.write(notebook(first, link), copy / "book" / "code_first.ipynb")
     return copy
 
 
@@ -71,6 +73,7 @@ def test_a_chapter_in_a_folder_under_another_with_a_label_a_table_and_a_helper(b
     for link in page.select("p.bsn-provenance a"):
         assert (book / "_build" / "html" / "part" / link["href"]).resolve().is_file()
     assert shown(book, "code_first").find("a", href="part/mine.html#my-label")
+    assert "(True, False, False)" in shown(book, "code_first").get_text()
     assert "unchanged" in build(book).stderr
     (book / "book" / "part" / "table.csv").write_text("x\n10\n", encoding="utf-8")
     (book / "book" / "part" / "my_helper.py").write_text(
@@ -79,6 +82,16 @@ def test_a_chapter_in_a_folder_under_another_with_a_label_a_table_and_a_helper(b
     ran = build(book)
     assert "book/part/my_helper.py, book/part/table.csv changed" in ran.stderr
     assert "doubled: 2000, points: 5" in shown(book, MINE).get_text()
+
+
+def test_a_kernel_that_dies_is_a_line(book):
+    path = book / "book" / "code_first.ipynb"
+    original = path.read_text(encoding="utf-8")
+    nbformat.write(notebook(nbformat.v4.new_code_cell("import os\nos.kill(os.getpid(), 9)")), path)
+    ran = build(book)
+    path.write_text(original, encoding="utf-8")
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr
+    assert "chapter code_first failed: its kernel died; often of too little memory" in ran.stderr
 
 
 def test_a_parameter_of_its_own(book):

@@ -121,7 +121,7 @@ def test_killed_builds_lose_nothing_and_leave_nothing(built, request):
         assert ran.returncode == 0, ran.stderr
         assert "damaged" not in ran.stderr and results(built) == expected
         assert {path.name for path in (built / "_build").iterdir()} == {
-            "build.lock", "executed", "html", "matplotlib", "record"
+            "build.lock", "executed", "html", "html.sha256", "matplotlib", "record"
         }  # fmt: skip
         assert not [path for path in (built / "_build").rglob(".*")]
 
@@ -129,6 +129,7 @@ def test_killed_builds_lose_nothing_and_leave_nothing(built, request):
 @pytest.mark.parametrize("limit, fresh", [(20_000, ["--fresh"]), (150_000, [])], ids=["notebook", "site"])
 def test_a_full_disk_is_one_line_and_nothing_is_half_written(built, limit, fresh):
     """Files that may not grow beyond a limit stand for it: no rights and no disk of its own are needed."""
+    (built / "_build" / "html.sha256").unlink(missing_ok=True)  # the site is to be built
     before = digests(built / "_build")
     ran = subprocess.run(
         **build(built, *fresh), capture_output=True,
@@ -149,7 +150,7 @@ def test_ctrl_c_says_what_is_kept_and_ends_everything(built, send):
         **build(built, "--fresh"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in the background
     )  # fmt: skip
-    while not any("ipykernel_launcher" in command for command in alive(built)):
+    while not list((built / "_build" / "scratch").glob("*.files")):  # which a kernel writes
         assert process.poll() is None
         time.sleep(0.1)
     send(process.pid, signal.SIGINT)
@@ -160,6 +161,24 @@ def test_ctrl_c_says_what_is_kept_and_ends_everything(built, send):
     assert last.startswith("bsn: stopped: kept are 0 of 2 chapters and this build's record; ")
     wait_until_none_is_left(built)
     assert not (built / "_build" / "scratch").exists()
+
+
+def test_a_process_that_is_killed_is_a_line(built):
+    """As by a system that is out of memory: what was done is kept."""
+    before = results(built)
+    process = subprocess.Popen(**build(built, "--fresh"), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while not list((built / "_build" / "scratch").glob("*.files")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    workers = psutil.Process(process.pid).children()
+    next(worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())).kill()
+    _, message = process.communicate()
+    assert process.returncode == 2 and "Traceback" not in message
+    assert message.splitlines()[-1].startswith(
+        "bsn: a process of the build died; often of too little memory; "
+    )
+    wait_until_none_is_left(built)
+    assert results(built) == before
 
 
 def test_a_second_build_in_a_checkout_is_refused(built):
@@ -180,6 +199,16 @@ def test_a_site_that_cannot_be_built_leaves_the_last_one(built):
     assert ran.returncode == 1 and "the site was not built" in ran.stderr
     assert digests(built / "_build" / "html") == before
     assert not (built / "_build" / "scratch").exists()
+
+
+def test_a_link_to_a_file_stays(tmp_path):
+    """As git-annex has them: what it points to is replaced."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "one").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "store" / "one")
+    with files.replaced(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "store" / "one").read_bytes() == b"new"
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

@@ -178,16 +178,51 @@ def test_launch_buttons_only_where_the_address_is_known(tmp_path, monkeypatch, r
     assert hosting.origin() == (address and (address, "trunk", ""))
 
 
+@pytest.mark.parametrize("branch", ["main", "feature/two"])
+def test_a_folder_of_a_larger_repository_of_another_owner(tmp_path, monkeypatch, branch):
+    """A branch with a slash would be taken for a folder: then the commit names the state."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own, for its tests
+    folder = tmp_path / "papers" / "bsn"
+    folder.mkdir(parents=True)
+    (folder / "one").write_text("")
+
+    def git(*words):
+        command = [
+            "git",
+            "-c",
+            "safe.directory=*",
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "-C",
+            tmp_path,
+        ]
+        return subprocess.run([*command, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q", "-b", branch)
+    git("remote", "add", "origin", "https://github.com/someone/all")
+    git("add", ".")
+    git("commit", "-q", "-m", "one")
+    monkeypatch.setattr(hosting, "ROOT", folder)
+    state = "main" if branch == "main" else git("rev-parse", "HEAD")
+    assert hosting.origin() == ("https://github.com/someone/all", state, "papers/bsn/")
+
+
 def test_the_launch_buttons_on_a_page_and_the_sources_that_it_shows(checkout, smoke, tmp_path):
     """The site of the same results, in a checkout with a remote, whose package was changed.
 
     Each chapter can be opened elsewhere; pages show the package's sources as they are.
     """
     copy = tmp_path / "copy"
-    shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("html", "book.tmp"))
+    shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("html", "html.sha256"))
     subprocess.run(["git", "init", "-q", "-b", "main", copy], check=True)
     remote = ["remote", "add", "origin", "https://github.com/someone/bsn"]
     subprocess.run(["git", "-C", copy, *remote], check=True)
+    mine = tmp_path / "served"  # the site's folder is a link of the user's, to where more lies
+    mine.mkdir()
+    (mine / "CNAME").write_text("example.org")
+    (copy / "_build" / "html").symlink_to(mine)
     source = copy / "bsn" / "estimators" / "straight_through.py"
     source.write_text(source.read_text().replace("g = f'(b) s p (1 - p)", "g = f'(b) s p (1 - p) CHANGED"))
     command = ["build", "--profile", "smoke", "--chapter", "neuron"]
@@ -195,9 +230,11 @@ def test_the_launch_buttons_on_a_page_and_the_sources_that_it_shows(checkout, sm
     assert ran.returncode == 0, ran.stderr
     page = (copy / "_build" / "html" / "experiment_2.html").read_text()
     assert "https://mybinder.org/v2/gh/someone/bsn/main" in page and "book/experiment_2.ipynb" in page
-    assert "https://colab.research.google.com/github/someone/bsn/blob/main/book/experiment_2.ipynb" in page
-    assert "git clone -q https://github.com/someone/bsn repo" in page and "pip install -q ./repo" in page
+    colab = "https://colab.research.google.com/github/someone/bsn/blob/main/book/experiment_2.ipynb"
+    assert colab in page and "git clone -q https://github.com/someone/bsn repo" in page
+    assert "pip install -q ./repo" in page
     address, html = "https://someone.github.io/bsn/", copy / "_build" / "html"
+    assert html.is_symlink() and (mine / "CNAME").read_text() == "example.org"
     assert f'<link rel="canonical" href="{address}experiment_2.html"' in page
     assert f'<meta property="og:image" content="{address}card.png"' in page
     assert f"<loc>{address}experiment_2.html</loc>" in (html / "sitemap.xml").read_text()

@@ -55,6 +55,7 @@ def test_the_same_pages_in_hostile_surroundings(built, tmp_path):
         ("matplotlibrc", SKETCH),
         ("config/matplotlib/matplotlibrc", SKETCH),
         ("ipython/profile_default/ipython_config.py", STRICT),
+        ("keras/keras.json", '{"floatx": "float64", "backend": "jax"}'),
         ("modules/seaborn.py", WARNS),
         ("seaborn.py", WARNS),
         ("pandas.py", WARNS),
@@ -65,6 +66,7 @@ def test_the_same_pages_in_hostile_surroundings(built, tmp_path):
         copy, tmp_path, PYTHONPATH=str(tmp_path / "modules"), PYTHONWARNINGS="error",
         IPYTHONDIR=str(tmp_path / "ipython"), MATPLOTLIBRC=str(tmp_path / "matplotlibrc"),
         XDG_CONFIG_HOME=str(tmp_path / "config"), MPLCONFIGDIR=str(tmp_path / "config" / "matplotlib"),
+        KERAS_BACKEND="jax", KERAS_HOME=str(tmp_path / "keras"), MPLBACKEND="TkAgg", TF_CPP_MIN_LOG_LEVEL="0",
         HOME="/proc/nowhere", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
     )  # fmt: skip
     assert ran.returncode == 0 and "Traceback" not in ran.stderr, ran.stderr

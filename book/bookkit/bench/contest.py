@@ -21,6 +21,7 @@ from bsn.errors import InputError
 VERSIONS = ("numpy", "numba", "scipy", "tensorflow", "jax")
 LOOP, JAX = "TF1-style session loop", "JAX jit(vmap(scan))"
 CHAPTER = "TensorFlow: a chapter, 2 estimators x 3 rates"
+LONGER = (2, 4)  # times the steps that a chapter's nets train in a further turn
 COMPILED_CHAPTER = CHAPTER.replace("TensorFlow", "compiled")
 
 Start = Callable[[Data], peers.Train]
@@ -51,7 +52,8 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
 
     Returns:
         `header`; contestants, dicts of name, nets, rates (net-steps per second, one per round), rate (their
-        median) and accuracy (of the first net, after `steps`); and ratios.
+        median) and accuracy (of the first net, after `steps`); ratios; and longer, dicts of steps and seconds
+        of a chapter's nets in TensorFlow.
 
     Raises:
         InputError: data that cannot be had, or that have not ten classes; or a contestant's process died.
@@ -60,6 +62,7 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
     if data.classes != 10:
         raise InputError(f"bench: {data.name} has {data.classes} classes; expected 10, as the peers have")
     results: dict[str, dict[str, Any]] = {}
+    longer: dict[int, list[float]] = {times: [] for times in LONGER}
     pools = {}
     try:
         with contextlib.ExitStack() as stack:
@@ -73,6 +76,8 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
                 for name, result in results.items():
                     seconds = pools[name].submit(_turn, steps).result()
                     result["rates"].append(steps * result["nets"] / seconds)
+                for times, seconds_of in longer.items():
+                    seconds_of.append(pools[CHAPTER].submit(_turn, times * steps).result())
     except concurrent.futures.BrokenExecutor:
         raise InputError(f"bench: the process of {name} died; often of too little memory") from None
     for result in results.values():
@@ -81,7 +86,8 @@ def measure(dataset: str, rounds: int, steps: int, settings: Settings) -> Report
     if jax := [result["rate"] for name, result in results.items() if name.startswith(JAX)]:
         over["best JAX figure"] = max(jax)
     ratios = {name: results[CHAPTER]["rate"] / rate for name, rate in over.items()}
-    measured = {"contestants": list(results.values()), "ratios": ratios}
+    steps_of = [{"steps": times * steps, "seconds": seconds_of} for times, seconds_of in longer.items()]
+    measured = {"contestants": list(results.values()), "ratios": ratios, "longer": steps_of}
     return header(data, rounds, steps, settings, VERSIONS) | measured
 
 
@@ -100,13 +106,29 @@ def _turn(steps: int) -> float:
 
 def table(report: Report) -> str:
     """Format the report for a reader at a terminal."""
-    columns = {"rate": "net-steps/s", "accuracy": "accuracy", "name": "contestant"}
+    columns = {"rate": "net-steps/s", "accuracy": "accuracy", "name": "contender"}
     ranked = pd.DataFrame(report["contestants"]).sort_values("rate")[list(columns)].rename(columns=columns)
     lines = [ranked.to_string(index=False, float_format="{:,.4g}".format)]
     lines += [
         f"a chapter's six nets: {ratio:.1f} times the {name}" for name, ratio in report["ratios"].items()
     ]
     return "\n".join(lines)
+
+
+def growth(report: Report) -> pd.DataFrame:
+    """Return how the time grows with nets and with steps, in TensorFlow.
+
+    Returns:
+        One row per number of nets, then per number of steps: `nets`, `steps`, `seconds` (the median round),
+        `rate` (net-steps per second).
+    """
+    steps = report["steps"]
+    ours = [one for one in report["contestants"] if one["name"].startswith("TensorFlow: ")]
+    rows = [(one["nets"], steps, one["nets"] * steps / one["rate"]) for one in ours]
+    nets = {one["name"]: one["nets"] for one in ours}.get(CHAPTER, 1)
+    rows += [(nets, one["steps"], statistics.median(one["seconds"])) for one in report["longer"]]
+    frame = pd.DataFrame(rows, columns=["nets", "steps", "seconds"])
+    return frame.assign(rate=frame.nets * frame.steps / frame.seconds)
 
 
 def chart(report: Report) -> Any:

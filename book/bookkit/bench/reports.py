@@ -8,20 +8,22 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import jsonschema
+
 from bookkit import environment, files
 from bookkit.data import Data
 from bookkit.parameters import check
-from bookkit.paths import RECORDS
+from bookkit.paths import RECORDS, table
 from bookkit.settings import Settings
-from bsn.errors import InputError
+from bsn.errors import InputError, shown
 
 Report = dict[str, Any]
 
 OWN = "book"  # what a chapter's parameter says for the book's own report
-# parameter of a chapter -> the command that writes its file, a part that no other report has, the book's own
+# parameter of a chapter -> the command that writes its file, the book's own
 REPORTS = {
-    "benchmark": ("bsn bench --json", "ratios", "benchmark.json"),
-    "scaling": ("bsn bench --workers --json", "runs", "cluster.json"),
+    "benchmark": ("bsn bench --json", "benchmark.json"),
+    "scaling": ("bsn bench --workers --json", "cluster.json"),
 }
 
 
@@ -53,14 +55,21 @@ def read(name: str, parameter: str = "benchmark") -> Report:
         InputError: there is no such file, or it is no such report.
     """
     check(parameter, name)
-    command, part, own = REPORTS[parameter]
+    command, own = REPORTS[parameter]
     path = RECORDS / own if name == OWN else pathlib.Path(name)
     try:
         if files.special(path):
             raise ValueError("not a file")
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if part not in report:
-            raise ValueError("other content")
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        report = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        jsonschema.Draft202012Validator(table("reports")[parameter]).validate(report)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{parameter}: {path} is not what {command} writes ({error})") from None
+    except jsonschema.ValidationError as error:
+        raise InputError(
+            f"{parameter}: {path} is not what {command} writes ({error.json_path}: {shown(error.instance)})"
+        ) from None
     return report
+
+
+def _refuse(number: str) -> None:
+    raise ValueError(f"{number} is no number")

@@ -101,5 +101,5 @@ def chart(report: Report) -> Any:
     axes.set(xlabel="Threads or workers", ylabel="Speed-up", xlim=(0.9, most + 0.15))
     axes.set_ylim(0, 1.2 * max(frame["speed-up"].max(), *ideal))
     axes.set_xticks(list(counts))
-    description = "Lines of the speed-up by threads and by workers, by their number, beside the ideal."
+    description = "The speed-up by number of threads and by number of workers, compared with the ideal."
     return style.Figure(figure, description, frame)

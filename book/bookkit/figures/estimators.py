@@ -34,7 +34,7 @@ def step(noise: float = 0.3) -> Figure:
     below.text(1.6, 0.17, "of p: p(1 − p)", color=SERIES[0], fontsize=9.5)
     below.text(-5.8, 0.03, "of b: 0", color=INK, va="bottom", fontsize=9.5)
     below.set(ylim=(-0.06, 0.3), yticks=[0, 0.25], ylabel="Derivative", xlabel="Logit a", xlim=(-6, 6))
-    text = "The sample of a unit is a step in the logit, with derivative 0; its probability is smooth."
+    text = "A unit's sample is a step function of the logit, with derivative 0; its probability is smooth."
     return Figure(figure, text, frame)
 
 

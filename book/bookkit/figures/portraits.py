@@ -40,7 +40,7 @@ def portraits(frame: pd.DataFrame) -> Figure:
     _label(axes[0], frame[frame.estimator == names[0]], unit)
     figure.supxlabel("Logit a", fontsize=10)
     figure.supylabel("Gradient / largest exact", fontsize=10)
-    text = f"Mean and standard deviation of g by logit, beside the exact gradient: {', '.join(titles)}."
+    text = f"Mean and standard deviation of g by logit, with the exact gradient: {', '.join(titles)}."
     return Figure(figure, text, frame)
 
 
@@ -77,7 +77,7 @@ def requirements() -> pd.DataFrame:
             "evaluations of f": str(entry.evaluations),
             "f′ at": entry.derivative.replace("y~", "ỹ") or "–",
             "uniforms per unit": str(entry.noise),
-            "learned or kept": entry.state.removesuffix(", its caller's") or "–",
+            "learned or tracked": entry.state.removesuffix(", its caller's") or "–",
             "bias": bias.removesuffix(" in each unit"),
         }
         rows.append(row)

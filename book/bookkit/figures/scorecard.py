@@ -67,7 +67,7 @@ def numbers(numbers: pd.DataFrame, level: float) -> Figure:
     axes.set_xlabel("Accuracy minus the middle of the bar")
     name_rows(axes, list(numbers.experiment + ": " + numbers.label), downwards=True)
     axes.grid(axis="y", visible=False)
-    text = f"Each published number beside the interval in which {100 * level:g} % of the record's runs fall."
+    text = f"Each published number with the interval in which {100 * level:g} % of the record's runs fall."
     return Figure(figure, text, numbers)
 
 

@@ -131,7 +131,7 @@ def outcomes(curves: pd.DataFrame, table: pd.DataFrame) -> Figure:
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel(f"{curves.evaluate_on.iloc[0].capitalize()} error after the last epoch, %")
-    text = f"Error after the last epoch by setting, on {_source(curves)}, beside the record and the post."
+    text = f"Error after the last epoch by setting, on {_source(curves)}, with the record and the post."
     own = finals[["label", "seed", "final"]].rename(columns={"final": "this build"})
     expected = table[["published", "recorded", "low", "high"]].rename_axis("label").reset_index()
     return Figure(figure, text, pd.concat([own.astype({"seed": "Int64"}), expected]))

@@ -1,5 +1,6 @@
 """Chapters to executed notebooks, and on to the site."""
 
+import concurrent.futures
 import os
 import pathlib
 import shutil
@@ -72,8 +73,8 @@ def build(
 
     Raises:
         InputError: an unknown chapter, parameter or value, data that cannot be had, a cluster that does
-            not answer, or another build at work here: nothing has been run or written then. Or a full disk:
-            what was done before is kept.
+            not answer, or another build at work here: nothing has been run or written then. Or the disk is
+            full, or a process was killed: what was done before is kept.
     """
     import filelock
 
@@ -108,8 +109,14 @@ def build(
                 unfinished.unlink()
             try:
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
-                failures = runner.run(chosen, values, facts, checksum, settings, scratch)
-                status = site.build(pages(), known, failures, scratch)
+                with runner.workers(settings, scratch) as pool:
+                    failures = runner.run(chosen, values, facts, checksum, settings, scratch, pool)
+                    status = site.build(pages(), known, failures, scratch, pool)
+            except concurrent.futures.BrokenExecutor:
+                raise InputError(
+                    "a process of the build died; often of too little memory; "
+                    "chapters that are done and this build's record are kept"
+                ) from None
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     except filelock.Timeout:

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="bsn", description="Binary stochastic neurons: the book that re-examines a post.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     data = _Parser(add_help=False)
-    words = "auto, mnist, digits or an .npz file (default: auto, which is MNIST if it can be had)"
+    words = "auto, mnist, digits or an .npz file (default: auto, which is MNIST if it is available)"
     data.add_argument("--dataset", default="auto", help=words)
     data.add_argument("--mnist-dir", metavar="DIR", help="folder with MNIST's four original files")
     build = commands.add_parser("build", parents=[data], help="run the chapters and build the site")
@@ -60,44 +60,44 @@ def _parser() -> argparse.ArgumentParser:
     add("--chapter", nargs="+", metavar="NAME", default=[], help="run only these; others keep their results")
     pair, words = (
         ("NAME", "VALUE"),
-        "set a parameter of the chapters chosen, its value as in JSON, words without quotes; repeatable",
+        "set a parameter of the chosen chapters; values as in JSON, words without quotes; repeatable",
     )
     add("-p", nargs=2, action="append", default=[], metavar=pair, dest="parameters", help=words)
-    words = "train on the workers of the Dask scheduler there (default: Dask's configuration, else here)"
+    words = "train on the workers of this Dask scheduler (default: Dask's configuration, else this machine)"
     add("--scheduler", metavar="ADDRESS", help=words)
     add("--fresh", action="store_true", help="run every chapter, and retrain what this build's record has")
     build.set_defaults(function=_build)
 
     bench = commands.add_parser(
-        "bench", parents=[data], help="measure the training beside what one would use instead"
+        "bench", parents=[data], help="measure training speed, compared with the alternatives"
     )
     add = bench.add_argument
-    add("--rounds", type=int, default=5, help="turns of every contestant (default: 5)")
+    add("--rounds", type=int, default=5, help="turns per contender (default: 5)")
     add("--steps", type=int, default=1000, help="mini-batches per turn (default: 1000)")
-    add("--workers", action="store_true", help="measure how training scales over Dask workers here, instead")
-    add("--json", action="store_true", help="one JSON object instead of a table")
+    add("--workers", action="store_true", help="instead, measure scaling with the number of Dask workers")
+    add("--json", action="store_true", help="print one JSON object instead of a table")
     bench.set_defaults(function=_bench)
 
-    record = commands.add_parser("record", help="what is recorded of trained nets")
-    record.add_argument("--build", action="store_true", help="this build's record instead of the book's")
+    record = commands.add_parser("record", help="show the nets in the record")
+    record.add_argument("--build", action="store_true", help="show this build's record instead of the book's")
     add = record.add_mutually_exclusive_group().add_argument
-    add("--csv", action="store_true", help="one row per net and experiment, as CSV")
+    add("--csv", action="store_true", help="print one row for each net in each experiment, as CSV")
     studies, words = (
         ("confirmatory", "experiments", "tensorflow", "ranking", "costs", "repeatability", "vae"),
-        "make a record of the book from this build's",
+        "recreate one of the book's records from this build's",
     )
     add(
         "--adopt",
         nargs="?",
         const="experiments",
         choices=studies,
-        help=f"{words}, which trains what it lacks",
+        help=f"{words}, training what is missing",
     )
     record.set_defaults(function=_record)
 
-    diff = commands.add_parser("diff", help="which numbers and verdicts moved between two builds")
-    diff.add_argument("first", metavar="A", help="the folder of a build, as _build")
-    diff.add_argument("second", metavar="B", help="another; exit status 1 if anything moved")
+    diff = commands.add_parser("diff", help="list the numbers and verdicts that differ between two builds")
+    diff.add_argument("first", metavar="A", help="a build's folder, such as _build")
+    diff.add_argument("second", metavar="B", help="another; exit status 1 if anything differs")
     diff.set_defaults(function=_diff)
     return parser
 

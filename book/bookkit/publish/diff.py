@@ -11,7 +11,7 @@ import nbformat
 import pandas as pd
 
 from bookkit import files, statistics
-from bsn.errors import InputError
+from bsn.errors import InputError, printable
 
 VERDICTS = {statistics.AGREES, statistics.DIFFERS, statistics.HOLDS, statistics.FAILS, statistics.CLOSE}
 VERDICTS |= {statistics.NOT_REPRODUCED}
@@ -34,6 +34,7 @@ def diff(first: str, second: str) -> list[str]:
             lines.append(f"{chapter}: only in {second if chapter in after else first}")
         else:
             lines += [f"{chapter}: {line}" for line in _compare(before[chapter], after[chapter])]
+    lines = [printable(line) for line in lines]
     return sorted(lines, key=lambda line: not line.split(": ")[1].startswith("verdict "))
 
 

@@ -1,5 +1,6 @@
 """Executed notebooks on disk: each says what determined it."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -25,8 +26,10 @@ def path(name: str) -> pathlib.Path:
 
 
 def write(name: str, notebook: nbformat.NotebookNode, facts: Mapping[str, Any]) -> None:
-    """Write a notebook with `facts` in its metadata, whole or not at all."""
+    """Write a notebook with `facts` in its metadata, and a digest of all of it, whole or not at all."""
     notebook.metadata.bsn = {**facts}
+    notebook = nbformat.reads(nbformat.writes(notebook), as_version=4)  # as it will be read
+    notebook.metadata.bsn.digest = _digest(notebook)
     with files.replaced(path(name)) as file:
         file.write(nbformat.writes(notebook).encode())
 
@@ -40,8 +43,8 @@ def read(name: str) -> nbformat.NotebookNode | None:
         if files.special(path(name)):
             raise ValueError("not a file")
         notebook = nbformat.read(path(name), as_version=4)
-        nbformat.validate(notebook)
-        _ = notebook.metadata.bsn.fingerprint
+        if notebook.metadata.bsn.digest != _digest(notebook):
+            raise ValueError("changed after it was written")
         return notebook
     except FileNotFoundError:
         return None
@@ -51,14 +54,29 @@ def read(name: str) -> nbformat.NotebookNode | None:
         return None
 
 
+def _digest(notebook: nbformat.NotebookNode) -> str:
+    facts = {name: fact for name, fact in notebook.metadata.bsn.items() if name != "digest"}
+    return _hash(json.dumps([notebook.cells, {**notebook.metadata, "bsn": facts}], sort_keys=True).encode())
+
+
 def file_digests() -> dict[str, str]:
     """Return the digest of each file that a chapter could use, by its path from the root of the checkout."""
     paths = [path for folder in (ROOT / "bsn", BOOK) for path in sorted(folder.rglob("*"))]
     return {
-        str(path.relative_to(ROOT)): _hash(path.read_bytes())
+        str(path.relative_to(ROOT)): _hash(_content(path))
         for path in paths
         if path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & {*path.parts}
     }
+
+
+def _content(path: pathlib.Path) -> bytes:
+    """Return what of a file decides results: all, but of a notebook its code, whose text is for the site."""
+    content = path.read_bytes()
+    if path.suffix == ".ipynb":
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # malformed: no chapter
+            cells = [cell for cell in json.loads(content)["cells"] if cell["cell_type"] == "code"]
+            return json.dumps([[cell["source"], cell["metadata"].get("tags")] for cell in cells]).encode()
+    return content
 
 
 def used_files(notebook: pathlib.Path, log: pathlib.Path, digests: Mapping[str, str]) -> dict[str, str]:
@@ -77,14 +95,18 @@ def fingerprint(parameters: Mapping[str, Any], profile: str, checksum: str) -> d
     texts = [value for value in parameters.values() if isinstance(value, str)]
     named = [path for path in map(pathlib.Path, texts) if path.is_absolute() and path.is_file()]
     contents = [_hash(path.read_bytes()) for path in named]
-    installed = sorted((package.name, package.version) for package in importlib.metadata.distributions())
     machine = [environment.versions([]), environment.processor()]
     return {
         "parameters": _hash(json.dumps([parameters, contents], sort_keys=True).encode()),
         "profile": profile,
         "data": checksum,
-        "installed packages": _hash(json.dumps([installed, machine]).encode()),
+        "installed packages": _hash(json.dumps([installed(), machine]).encode()),
     }
+
+
+def installed() -> list[tuple[str, str]]:
+    """Return name and version of every package installed."""
+    return sorted((package.name, package.version) for package in importlib.metadata.distributions())
 
 
 def why_stale(

@@ -1,6 +1,7 @@
 """Chapters through papermill, several at a time, each in a process of its own."""
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import sys
@@ -14,7 +15,7 @@ import papermill
 from bookkit import files, processes
 from bookkit.paths import BOOK, ROOT
 from bookkit.progress import readable
-from bookkit.publish import executed
+from bookkit.publish import executed, kernels
 from bookkit.settings import Settings
 from bsn.errors import InputError
 
@@ -31,12 +32,14 @@ def run(
     checksum: str,
     settings: Settings,
     scratch: pathlib.Path,
+    pool: concurrent.futures.Executor,
 ) -> dict[str, str]:
     """Run the chapters whose executed notebooks are stale, the longest first.
 
     Args:
         parameters: name of a chapter -> those set in place of their defaults.
         facts: the `dataset` and `profile` of this build, whose data have that `checksum`.
+        pool: that of `workers`.
 
     Returns:
         name -> the reason, in one line, for each chapter that failed.
@@ -61,32 +64,32 @@ def run(
             finish(name, "unchanged")
         else:
             reasons[name], facts_of[name] = reason, {**facts, "fingerprint": fingerprint}
-    together = min(CLUSTER_JOBS if settings.scheduler else JOBS, max(len(reasons), 1))
+    together = min(_jobs(settings), max(len(reasons), 1))
     if reasons:
         print(f"bsn: running {', '.join(reasons)}, {together} at once ...", file=sys.stderr)
     expected = {name: START + _expected_seconds(chapters[name]) for name in reasons}
     waiting = dict(expected)
-    with processes.pool(together, _environment(settings, together, scratch)) as pool:
-        try:
-            running = {
-                pool.submit(
-                    _run_one, name, chapters[name], parameters[name], facts_of[name], digests, scratch
-                ): name
-                for name in reasons
-            }
-            for future in concurrent.futures.as_completed(running):
-                name, failure = running[future], future.result()
-                if failure and files.full_disk(failure):
-                    raise InputError(f"{name}: cannot write: {failure}; {_kept(done, len(chapters))}")
-                if failure:
-                    failures[name] = failure
-                del waiting[name]
-                seconds = time.monotonic() - started
-                took = f"{seconds:.0f} s{reasons[name] and ', '}{reasons[name]}"
-                left = _time_left(seconds, expected, waiting)
-                finish(name, f"{'FAILED' if failure else 'done'} ({took}){left}")
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_kept(done, len(chapters))) from None
+    threads = max(1, settings.threads // together)
+    running = {
+        pool.submit(
+            _run_one, name, chapters[name], parameters[name], facts_of[name], digests, scratch, threads
+        ): name
+        for name in reasons
+    }
+    try:
+        for future in concurrent.futures.as_completed(running):
+            name, failure = running[future], future.result()
+            if failure and files.full_disk(failure):
+                raise InputError(f"{name}: cannot write: {failure}; {_kept(done, len(chapters))}")
+            if failure:
+                failures[name] = failure
+            del waiting[name]
+            seconds = time.monotonic() - started
+            took = f"{seconds:.0f} s{reasons[name] and ', '}{reasons[name]}"
+            left = _time_left(seconds, expected, waiting)
+            finish(name, f"{'FAILED' if failure else 'done'} ({took}){left}")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_kept(done, len(chapters))) from None
     return failures
 
 
@@ -105,10 +108,16 @@ def _expected_seconds(path: pathlib.Path) -> float:
     return nbformat.read(path, as_version=4).metadata.get("bsn", {}).get("expected_seconds", 0)
 
 
-def _environment(settings: Settings, together: int, scratch: pathlib.Path) -> dict[str, str]:
-    """Return the variables of the kernels, of which some run `together`."""
-    threads = {"BSN_THREADS": str(max(1, settings.threads // together))}
-    return processes.surroundings(scratch) | settings.environment() | threads
+def workers(
+    settings: Settings, scratch: pathlib.Path
+) -> contextlib.AbstractContextManager[concurrent.futures.Executor]:
+    """Return the pool of processes that run chapters, and build the site."""
+    kernel = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "bookkit"}
+    return processes.pool(_jobs(settings), processes.surroundings(scratch) | settings.environment() | kernel)
+
+
+def _jobs(settings: Settings) -> int:
+    return CLUSTER_JOBS if settings.scheduler else JOBS
 
 
 def _run_one(
@@ -118,10 +127,12 @@ def _run_one(
     facts: dict[str, Any],
     digests: Mapping[str, str],
     scratch: pathlib.Path,
+    threads: int,
 ) -> str | None:
     """Run a chapter and write its executed notebook; returns the reason, in one line, if it failed."""
+    kernels.prepare()
     log = scratch / f"{name.replace('/', '--')}.files"
-    os.environ["BSN_USED_FILES"] = str(log)
+    os.environ |= {"BSN_USED_FILES": str(log), "BSN_THREADS": str(threads)}
     # a helper beside the chapter can be imported, as in Jupyter; nothing else that lies about
     os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (AUDIT, ROOT, BOOK, path.parent)))
     try:
@@ -139,6 +150,8 @@ def _run_one(
     except papermill.PapermillExecutionError as error:
         return " ".join(f"code cell {error.exec_count}: {error.ename}: {error.evalue}".split())
     except Exception as error:  # of many kinds: a full disk, a kernel that dies, a malformed notebook
+        if "Kernel died" in str(error):
+            return "its kernel died; often of too little memory"
         return " ".join(f"{type(error).__name__}: {error}".split())
     return None
 

@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
 def follow(
     spec: Spec, source: Data, steps: int, rounding: float = ROUNDING
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Train a net beside `DOUBLES` copies, whose initial weights are rounded differently, by TensorFlow.
+    """Train a net alongside `DOUBLES` copies, whose initial weights are rounded differently, by TensorFlow.
 
     Returns:
         One row for each of the first `CLOSELY` steps, then per `BETWEEN`: `step`; `distance`, the greatest
@@ -234,7 +234,7 @@ def figure(paths: pd.DataFrame) -> Figure:
         where: Style = dict(xy=(0, 1), xycoords="axes fraction", xytext=(6, -8 - 15 * place))
         axes[1].annotate(word, **where, textcoords="offset points", color=colour, va="top", fontsize=9.5)
     drawn.supxlabel("Training step", fontsize=10)
-    drawn.supylabel("Largest difference of a weight", fontsize=10)
-    text = "How far nets that begin one rounding error apart move apart, by step, estimator and depth."
+    drawn.supylabel("Largest difference in any weight", fontsize=10)
+    text = "How far nets that begin one rounding error apart drift apart, by step, estimator and depth."
     columns = ["step", "distance", "differing"]
     return Figure(drawn, text, chosen[["estimator", "depth", *columns]].explode(columns))

@@ -34,7 +34,7 @@ def error(frame: pd.DataFrame, budget: float = 1.0) -> pd.Series:
 
     Args:
         frame: from `measuring.measure_all`.
-        budget: evaluations of f per example and step.
+        budget: evaluations of f per example per step.
     """
     squared: pd.Series = bias(frame) ** 2 + frame.deviation**2 * frame.evaluations / budget
     return squared**0.5
@@ -151,6 +151,6 @@ def budgets(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
     for ticks in (axis.xaxis, axis.yaxis):
         ticks.set_major_formatter("{x:,g}")
         ticks.set_ticks([], minor=True)
-    axis.set(xlabel="Evaluations of f per example and step", ylabel="Relative error")
+    axis.set(xlabel="Evaluations of f per example per step", ylabel="Relative error")
     text = "Relative error of some estimators by the number of evaluations, on logarithmic axes."
     return Figure(figure, text, curves)

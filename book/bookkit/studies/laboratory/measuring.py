@@ -23,7 +23,7 @@ def exact_gradient(setting: Setting) -> np.ndarray:
 
 
 def evaluations(name: str, units: int) -> int:
-    """Return how often an estimator evaluates f for an example of some units, with two samples for K."""
+    """Return how many times an estimator evaluates f for an example of some units, with two samples for K."""
     formula = lookup(name).evaluations
     return formula if isinstance(formula, int) else {"K": 2, "H + 1": units + 1, "2^H": 2**units}[formula]
 

@@ -1,0 +1,97 @@
+"""Kernels that start at once: forked from a process that has imported the libraries which chapters use.
+
+Importing TensorFlow and the rest takes longer than most chapters need for all that they do.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing import forkserver
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning import LocalProvisioner
+
+from bookkit.paths import BOOK
+
+# macOS's own libraries do not survive a fork: there, a kernel starts from nothing
+CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+LIBRARIES = "bookkit.publish.libraries"
+
+
+def prepare() -> None:
+    """Begin to import the libraries, with this process's environment, unless that has been done."""
+    # this process has its parent's path; what a new interpreter finds is the kernels'
+    fresh = [sys.executable, "-c", "import sys; print(*sys.path, sep='\\n')"]
+    sys.path[:] = subprocess.check_output(fresh, encoding="utf-8").splitlines()
+    CONTEXT.set_forkserver_preload([LIBRARIES])
+    if CONTEXT.get_start_method() == "forkserver":
+        with contextlib.chdir(BOOK):  # where no settings of a user's lie
+            forkserver.ensure_running()
+
+
+def call(function: Callable[..., object], *arguments: Any) -> int:
+    """Call a function in a process that has the libraries; return its exit status."""
+    prepare()
+    process = CONTEXT.Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+class Provisioner(LocalProvisioner):
+    """Starts kernels so: an entry point of jupyter_client."""
+
+    process: Any
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Start the kernel of a command line; see `jupyter_client.provisioning.KernelProvisionerBase`."""
+        self.process = _Process(cmd[cmd.index("-f") :], kwargs["env"], kwargs.get("cwd", os.getcwd()))
+        self.pid = self.process.pid
+        return self.connection_info
+
+
+class _Process:
+    """What `LocalProvisioner` uses of a `subprocess.Popen`."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, *arguments: Any) -> None:
+        self._process = CONTEXT.Process(target=_run_kernel, args=arguments)
+        self._process.start()
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> int | None:
+        self._process.join()
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def _run_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> None:
+    """Be the kernel that `python -m ipykernel_launcher` would be with these variables in that folder."""
+    os.setsid()  # Ctrl-C is the build's to handle
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    paths = environment["PYTHONPATH"].split(os.pathsep)
+    sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
+    # those of the checkout are for the chapter to import: they are files that it uses
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("bookkit", "bsn")]:
+        del sys.modules[name]
+    runpy.run_path(os.path.join(paths[0], "sitecustomize.py"))
+
+    from ipykernel import kernelapp
+
+    kernelapp.launch_new_instance([*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
