@@ -41,7 +41,7 @@ class Curve(NamedTuple):
         points: (epochs completed, steps, metric, accuracy). The metrics are those of the post: "training",
             the sum of the batch accuracies since the last record divided by 100 (an epoch's first sum holds
             101 of them), and "validation", at the same points; "epoch", before the first epoch and after
-            each one, at the slope already increased for the next. If requested, those for all `WAYS` come
+            each one, with the slope already increased for the next. If requested, those for all `WAYS` come
             last, including the spec's own: for example, "evaluated stochastic annealed", on the part that the
             spec evaluates on, and "trained stochastic annealed", on the part trained on, or as many of its
             first images as the other part has.

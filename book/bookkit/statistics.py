@@ -48,7 +48,7 @@ def prediction_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np
 
 
 def mean_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends [...] of Student's interval for the mean of values [n, ...]: mean ± t s / sqrt(n).
+    """Return the ends [...] of Student's t interval for the mean of values [n, ...]: mean ± t s / sqrt(n).
 
     Raises:
         InputError: n is less than 2.

@@ -122,8 +122,8 @@ def fires_only(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
 def reinmax(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
     """Sample, with half the distance from b to p as the derivative: ReinMax at temperature 1.
 
-    ``g = f'(b) s |b - p| / 2``, which is also DARN's estimator, a REINFORCE whose baseline
-    f(b) + f'(b) (1/2 - b) extrapolates f from b to 1/2.
+    ``g = f'(b) s |b - p| / 2``, which is also DARN's estimator: REINFORCE with the baseline
+    f(b) + f'(b) (1/2 - b), which extrapolates f from b to 1/2.
     Bias: in expectation, (f'(0) + f'(1)) / 2 replaces f(1) - f(0), the trapezoidal rule; 0 if f is at most
     quadratic in each unit, s p (1 - p) f''' / 12 if it is cubic.
 

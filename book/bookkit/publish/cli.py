@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 for a failure or a difference, 2 for wrong input."""
     if os.environ.pop("PYTHONWARNINGS", None):  # which could make an error of any library's warning
         warnings.resetwarnings()
+        sys.warnoptions.clear()  # which child processes take over
     options = _parser().parse_args(arguments)
     try:
         status = options.function(options)

@@ -1,17 +1,19 @@
 """Kernels that start at once: forked from a process that has imported the libraries which chapters use.
 
-Importing TensorFlow and the rest takes longer than most chapters need for all that they do.
+Importing TensorFlow and the rest takes longer than most chapters need for all that they do. Only on Linux,
+since macOS's own libraries do not survive a fork: elsewhere kernels start as Jupyter starts them.
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
-from multiprocessing import forkserver
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -19,20 +21,26 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from bookkit.paths import BOOK
 
-# macOS's own libraries do not survive a fork: there, a kernel starts from nothing
 CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-LIBRARIES = "bookkit.publish.libraries"
+PROVISIONER = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "bookkit"} if sys.platform == "linux" else {}
 
 
+@functools.cache
 def prepare() -> None:
-    """Begin to import the libraries, with this process's environment, unless that has been done."""
+    """Begin to import the libraries, with this process's environment; once is enough."""
     # this process has its parent's path; what a new interpreter finds is the kernels'
     fresh = [sys.executable, "-c", "import sys; print(*sys.path, sep='\\n')"]
     sys.path[:] = subprocess.check_output(fresh, encoding="utf-8").splitlines()
-    CONTEXT.set_forkserver_preload([LIBRARIES])
-    if CONTEXT.get_start_method() == "forkserver":
+    if sys.platform == "linux":
+        from multiprocessing import forkserver
+
+        CONTEXT.set_forkserver_preload(["bookkit.publish.libraries"])
+        usual = tempfile.gettempdir()
+        # its socket's path must be short, wherever the checkout lies
+        tempfile.tempdir = f"/proc/{os.getpid()}/fd/{os.open(usual, os.O_RDONLY)}"
         with contextlib.chdir(BOOK):  # where no settings of a user's lie
             forkserver.ensure_running()
+        tempfile.tempdir = usual
 
 
 def call(function: Callable[..., object], *arguments: Any) -> int:

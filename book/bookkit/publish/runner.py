@@ -112,8 +112,8 @@ def workers(
     settings: Settings, scratch: pathlib.Path
 ) -> contextlib.AbstractContextManager[concurrent.futures.Executor]:
     """Return the pool of processes that run chapters, and build the site."""
-    kernel = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "bookkit"}
-    return processes.pool(_jobs(settings), processes.surroundings(scratch) | settings.environment() | kernel)
+    variables = processes.surroundings(scratch) | settings.environment() | kernels.PROVISIONER
+    return processes.pool(_jobs(settings), variables)
 
 
 def _jobs(settings: Settings) -> int:

@@ -46,7 +46,7 @@ def binary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _geometric_mean(values: pd.Series, repeats: pd.Series, level: float) -> tuple[float, float, float]:
-    """Return the geometric mean over each repeat's points, then over repeats, and Student's interval."""
+    """Return the geometric mean over each repeat's points, then over repeats, and Student's t interval."""
     if (values <= ROUNDING).all():
         return 0.0, 0.0, 0.0
     logs = np.log(values).groupby(repeats).mean()
