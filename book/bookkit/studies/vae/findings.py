@@ -171,7 +171,7 @@ def leads(nets: pd.DataFrame, reference: str) -> Figure:
             unlabelled = {}
     figure.supylabel(f"Nats above {prose(reference)}", fontsize=10)
     figure.supxlabel("Training steps, in thousands", fontsize=10)
-    text = f"Training bound above that of {prose(reference)} by step, one panel per estimator."
+    text = f"Training bound minus that of {prose(reference)} by step, one panel per estimator."
     return Figure(figure, text, table)
 
 
