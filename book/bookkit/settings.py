@@ -25,7 +25,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read BSN_MNIST_DIR, BSN_RECORD, BSN_FRESH, BSN_SCHEDULER and BSN_THREADS.
 
-        An empty BSN_RECORD means no record, an empty BSN_SCHEDULER this machine. If BSN_SCHEDULER is not
+        An empty BSN_RECORD means no record; an empty BSN_SCHEDULER means this machine. If BSN_SCHEDULER is not
         set, Dask's own configuration (scheduler-address) applies.
 
         Raises:

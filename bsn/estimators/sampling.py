@@ -24,7 +24,7 @@ def sample(logits: Tensor, noise: Tensor, slope: Scalar = 1.0) -> Tensor:
         slope: s > 0, broadcastable to `logits`.
 
     Returns:
-        Zeros and ones, of the type of `logits`; NaN where these are NaN.
+        Zeros and ones, of the same type as `logits`; NaN where `logits` is NaN.
     """
     p = tf.sigmoid(slope * logits)
     return tf.stop_gradient(tf.where(noise < p, tf.ones_like(p), 0 * p))
