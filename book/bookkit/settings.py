@@ -25,8 +25,8 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read BSN_MNIST_DIR, BSN_RECORD, BSN_FRESH, BSN_SCHEDULER and BSN_THREADS.
 
-        An empty BSN_RECORD means no record; an empty BSN_SCHEDULER means this machine. If BSN_SCHEDULER is not
-        set, Dask's own configuration (scheduler-address) applies.
+        An empty BSN_RECORD means no record; an empty BSN_SCHEDULER means this machine. If BSN_SCHEDULER is
+        not set, Dask's own configuration (scheduler-address) applies.
 
         Raises:
             InputError: BSN_THREADS is not an integer from 1 to 9999, or BSN_RECORD is not a separate folder.
