@@ -57,14 +57,19 @@ def _prepare(environment: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     for output in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process, and all that it started, when the process that started it ends."""
     parent = multiprocessing.parent_process()
-    assert parent, "only a pool's processes have this thread"
-    parent.join()
-    _kill(os.getpid())
+    assert parent, "only a child process has one"
+
+    def wait() -> None:
+        parent.join()
+        _kill(os.getpid())
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _kill(pid: int | None) -> None:

@@ -163,24 +163,6 @@ def test_ctrl_c_says_what_is_kept_and_ends_everything(built, send):
     assert not (built / "_build" / "scratch").exists()
 
 
-def test_a_process_that_is_killed_is_a_line(built):
-    """As by a system that is out of memory: what was done is kept."""
-    before = results(built)
-    process = subprocess.Popen(**build(built, "--fresh"), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    while not list((built / "_build" / "scratch").glob("*.files")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    workers = psutil.Process(process.pid).children()
-    next(worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())).kill()
-    _, message = process.communicate()
-    assert process.returncode == 2 and "Traceback" not in message
-    assert message.splitlines()[-1].startswith(
-        "bsn: a process of the build died; often of too little memory; "
-    )
-    wait_until_none_is_left(built)
-    assert results(built) == before
-
-
 def test_a_second_build_in_a_checkout_is_refused(built):
     before = digests(built / "_build")
     with filelock.FileLock(built / "_build" / "build.lock"):

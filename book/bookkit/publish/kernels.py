@@ -19,6 +19,7 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
 
+from bookkit import processes
 from bookkit.paths import BOOK
 
 CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
@@ -88,6 +89,7 @@ class _Process:
 
 def _run_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> None:
     """Be the kernel that `python -m ipykernel_launcher` would be with these variables in that folder."""
+    processes.end_with_parent()
     os.setsid()  # Ctrl-C is the build's to handle
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
