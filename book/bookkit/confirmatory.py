@@ -17,14 +17,13 @@ import pyarrow as pa
 from bookkit import paths, record, runs
 from bookkit.data import Data
 from bookkit.experiments import EARLY, SETTINGS
+from bookkit.record import CURVES, METRICS
 from bookkit.settings import Settings
 from bsn.curves import WAYS
 from bsn.estimators import ESTIMATORS
 from bsn.spec import BATCH_SIZE, RECORD_EVERY, Spec
 
 REGISTERED = "659c392"  # the commit with the pre-registration, before the first judged net was trained
-METRICS = {(way, role): f"{role} {way}" for way in WAYS for role in ("evaluated", "trained")}
-CURVES = ("validation", "training", "epoch")
 
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("key", "data", "dataset", "preregistration", "net")]

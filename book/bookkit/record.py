@@ -34,9 +34,10 @@ SEMANTICS = 1  # raise it when a change gives the same spec other results: the g
 # fields since formats 1 to 3; what they are in older nets, which keep their keys
 ADDED = {"zero_biases": False, "engine": "compiled", "temperature": 0.5}
 LACKED = {b"1": [*ADDED], b"2": ["engine", "temperature"], b"3": ["temperature"], b"4": []}
-METRICS = {"training", "validation", "epoch"} | {
-    f"{on} {way}" for on in ("evaluated", "trained") for way in WAYS
-}
+CURVES = ("validation", "training", "epoch")  # metrics along the training
+METRICS = {
+    (way, role): f"{role} {way}" for way in WAYS for role in ("evaluated", "trained")
+}  # and at its end
 COMPUTED_WITH = ["bsn", "numba", "numpy", "scipy", "tensorflow"]
 
 SCHEMA = pa.schema(
@@ -196,7 +197,9 @@ def _check(row: Row, path: pathlib.Path) -> None:
         return
     # the post's first training accuracy is that of 101 batches over 100
     accuracies = all(0 <= value <= 1.01 for value in row["value"])
-    if not (METRICS.issuperset(row["metric"]) and accuracies and 0 <= row["seconds"] < np.inf):
+    if not (
+        {*CURVES, *METRICS.values()}.issuperset(row["metric"]) and accuracies and 0 <= row["seconds"] < np.inf
+    ):
         raise refused(path, f"has an unknown metric, or a value out of its range (net {row['key']})")
     fields = {field.name: row[field.name] for field in dataclasses.fields(Spec)}
     try:

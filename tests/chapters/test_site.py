@@ -187,17 +187,8 @@ def test_a_folder_of_a_larger_repository_of_another_owner(tmp_path, monkeypatch,
     (folder / "one").write_text("")
 
     def git(*words):
-        command = [
-            "git",
-            "-c",
-            "safe.directory=*",
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=a@b",
-            "-C",
-            tmp_path,
-        ]
+        command = ["git", "-c", "safe.directory=*", "-c", "user.name=a", "-c", "user.email=a@b"]
+        command += ["-C", tmp_path]
         return subprocess.run([*command, *words], check=True, capture_output=True, text=True).stdout.strip()
 
     git("init", "-q", "-b", branch)

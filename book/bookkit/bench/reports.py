@@ -25,6 +25,8 @@ REPORTS = {
     "benchmark": ("bsn bench --json", "benchmark.json"),
     "scaling": ("bsn bench --workers --json", "cluster.json"),
 }
+FORMATS = jsonschema.FormatChecker(formats=())
+FORMATS.checks("printable")(lambda value: not isinstance(value, str) or value.isprintable())
 
 
 def header(data: Data, rounds: int, steps: int, settings: Settings, packages: Iterable[str]) -> Report:
@@ -61,7 +63,8 @@ def read(name: str, parameter: str = "benchmark") -> Report:
         if files.special(path):
             raise ValueError("not a file")
         report = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-        jsonschema.Draft202012Validator(table("reports")[parameter]).validate(report)
+        schema = table("reports")[parameter]
+        jsonschema.Draft202012Validator(schema, format_checker=FORMATS).validate(report)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{parameter}: {path} is not what {command} writes ({error})") from None
     except jsonschema.ValidationError as error:

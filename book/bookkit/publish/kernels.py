@@ -47,10 +47,20 @@ def prepare() -> None:
 def call(function: Callable[..., object], *arguments: Any) -> int:
     """Call a function in a process that has the libraries; return its exit status."""
     prepare()
-    process = CONTEXT.Process(target=function, args=arguments)
-    process.start()
+    process = _start(function, *arguments)
     process.join()
     return process.exitcode
+
+
+def _start(function: Callable[..., object], *arguments: Any) -> Any:
+    process = CONTEXT.Process(target=_run, args=(function, *arguments))
+    process.start()
+    return process
+
+
+def _run(function: Callable[..., object], *arguments: Any) -> None:
+    processes.end_with_parent()
+    function(*arguments)
 
 
 class Provisioner(LocalProvisioner):
@@ -71,8 +81,7 @@ class _Process:
     stdin = stdout = stderr = None
 
     def __init__(self, *arguments: Any) -> None:
-        self._process = CONTEXT.Process(target=_run_kernel, args=arguments)
-        self._process.start()
+        self._process = _start(_run_kernel, *arguments)
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
@@ -89,7 +98,6 @@ class _Process:
 
 def _run_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> None:
     """Be the kernel that `python -m ipykernel_launcher` would be with these variables in that folder."""
-    processes.end_with_parent()
     os.setsid()  # Ctrl-C is the build's to handle
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()

@@ -19,8 +19,9 @@ from bookkit.publish import executed, hosting, kernels, pages
 from bsn.errors import InputError
 
 BUILT_FROM = BUILD / "html.sha256"  # of what the site was built from
+PROGRAMS = ("_static", "_templates", "bookkit")  # what makes the site, beside its sources
 # not in the source folder: Jupyter Book would load every script of _static on every page
-NO_PAGES = (".ipynb_checkpoints", "_static", "_templates", "bookkit", "record", "*.egg-info")
+NO_PAGES = (*PROGRAMS, ".ipynb_checkpoints", "record", "*.egg-info")
 
 
 def build(
@@ -77,7 +78,7 @@ def build(
         config["html"]["announcement"] = notice
     toc = _without_folder(yaml.safe_load(TOC.read_text(encoding="utf-8")))
     (folder / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
-    inputs = _digest([folder, BOOK], f"{config} {origin}")
+    inputs = _digest([folder, *(BOOK / name for name in PROGRAMS)], f"{config} {origin}")
     if BUILT_FROM.exists() and BUILT_FROM.read_text(encoding="utf-8") == inputs and SITE.exists():
         print("bsn: nothing that the site is built from has changed", file=sys.stderr)
         return 0
@@ -85,15 +86,9 @@ def build(
     if origin:
         hosting.announce(config, origin, glued.get("introduction"), extra, pool)
     (folder / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    command = [
-        "build",
-        str(source),
-        "--config",
-        str(folder / "_config.yml"),
-        "--toc",
-        str(folder / "_toc.yml"),
-    ]
-    command += ["--path-output", str(scratch), "-W", "-n", "--keep-going", "--all", "-q"]
+    command = ["build", str(source), "--config", str(folder / "_config.yml")]
+    command += ["--toc", str(folder / "_toc.yml"), "--path-output", str(scratch)]
+    command += ["-W", "-n", "--keep-going", "--all", "-q"]
     log = scratch / "site.log"
     status = pool.submit(kernels.call, _jupyter_book, command, folder, log).result()
     site = scratch / "_build" / "html"
