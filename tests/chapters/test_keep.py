@@ -183,6 +183,23 @@ def test_a_site_that_cannot_be_built_leaves_the_last_one(built):
     assert not (built / "_build" / "scratch").exists()
 
 
+def test_a_process_that_is_killed_is_a_line(built):
+    """As by a system that is out of memory: what was done is kept, and no kernel outlives it."""
+    before = results(built)
+    process = subprocess.Popen(**build(built, "--fresh"), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while not list((built / "_build" / "scratch").glob("*.files")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    workers = psutil.Process(process.pid).children()
+    next(worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())).kill()
+    _, message = process.communicate()
+    assert process.returncode == 2 and "Traceback" not in message
+    says = "bsn: a process of the build died; often of too little memory; "
+    assert message.splitlines()[-1].startswith(says)
+    wait_until_none_is_left(built)
+    assert results(built) == before
+
+
 def test_a_link_to_a_file_stays(tmp_path):
     """As git-annex has them: what it points to is replaced."""
     (tmp_path / "store").mkdir()
