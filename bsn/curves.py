@@ -25,7 +25,7 @@ Part = tuple[np.ndarray, np.ndarray]  # images [N, D] and labels [N]
 # Philox streams under a net's seed from here on; those below are the layers' initial values
 SHUFFLING = 1 << 32
 TRAINING, RECORD, EPOCH, SECOND = range(4)  # uses of noise; the last is of leave-one-out's other sample
-EVALUATED_TOGETHER = 500  # images
+EVALUATED_TOGETHER = 1000  # images
 WAYS = {  # of evaluation: mode, and whether the slope is that after the last epoch, else 1; rounding has none
     "stochastic": ("stochastic", False),
     "stochastic annealed": ("stochastic", True),
@@ -100,8 +100,11 @@ class Nets:
     def evaluate(
         self, noise: np.ndarray, slope: np.ndarray, stochastic: np.ndarray, trained: bool = False
     ) -> np.ndarray:
-        """Return the accuracies, [R], on as many images as there is noise for, or of those trained on."""
-        examples = (array[: len(noise)] for array in (self._trained if trained else self._evaluated))
+        """Return the accuracies, [R], on the images to evaluate, or the first of those trained on.
+
+        There is noise for each image.
+        """
+        examples = [array[: len(noise)] for array in self._trained] if trained else self._evaluated
         return self._count_right(self.layers, *examples, noise, slope, stochastic).numpy() / len(noise)
 
 

@@ -1,6 +1,7 @@
 """What trains nets: `bsn.curves`, the definition, or the compiled kernels, faster, where they serve."""
 
 import concurrent.futures
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from bsn import curves
 from bsn.estimators import ESTIMATORS
 from bsn.spec import Spec
 from bsn.training import Layers
+
+# a product of these nets is too small to be shared among cores: each trains other nets
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 Submit = Callable[[list[Spec], str, bool], concurrent.futures.Future[list[record.Row]]]
 

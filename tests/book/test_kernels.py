@@ -12,7 +12,10 @@ def test_exp_to_one_part_in_ten_million():
     x = np.linspace(-87, 87, 100_001, dtype=np.float32)
     found = np.array([kernels.exp(v) for v in x])
     np.testing.assert_allclose(found, np.exp(np.float64(x)), rtol=2e-7)
-    assert kernels.exp(np.float32(-1e30)) < 1e-37 and 1e38 < kernels.exp(np.float32(1e30)) < np.inf
+    low, high = kernels.exp(np.float32(-1e30)), kernels.exp(np.float32(1e30))
+    assert low < 1e-37 and 8e37 < high < np.inf
+    # subnormal numbers take a processor ten times as long
+    assert min(low, np.float32(1) / (1 + high)) >= np.finfo(np.float32).tiny
 
 
 def by_kernel(logits, label, stable):

@@ -18,14 +18,14 @@ class Sparse(typing.NamedTuple):
     """A sparse matrix: row i has `value[k]` at `indices[k]`, for k in start[i]:start[i + 1]."""
 
     start: np.ndarray
-    indices: np.ndarray
+    indices: np.ndarray  # unsigned: as a signed index could count from the end, each use would check that
     value: np.ndarray
 
 
 def rows(images: np.ndarray) -> Sparse:
     """Turn images [N, D] into rows of pixels."""
     stored = scipy.sparse.csr_array(images)
-    return Sparse(stored.indptr.astype(np.int64), stored.indices.astype(np.int32), stored.data)
+    return Sparse(stored.indptr.astype(np.int64), stored.indices.astype(np.uint32), stored.data)
 
 
 @compiled
@@ -33,16 +33,17 @@ def columns(chosen: np.ndarray, images: Sparse, pixels: int) -> Sparse:
     """Turn the images numbered `chosen`, of `pixels` pixels, into one row per pixel."""
     start = np.zeros(pixels + 1, np.int64)
     for image in chosen:
-        for k in range(images.start[image], images.start[image + 1]):
-            start[images.indices[k] + 1] += 1
+        for pixel in images.indices[images.start[image] : images.start[image + 1]]:
+            start[pixel + 1] += 1
     start[:] = np.cumsum(start)
-    place, index = start[:-1].copy(), np.empty(start[-1], np.int32)
+    place, index = start[:-1].astype(np.uint32), np.empty(start[-1], np.uint32)
     value = np.empty(start[-1], images.value.dtype)
     for i in range(len(chosen)):
-        for k in range(images.start[chosen[i]], images.start[chosen[i] + 1]):
-            pixel = images.indices[k]
-            index[place[pixel]], value[place[pixel]] = i, images.value[k]
-            place[pixel] += 1
+        low, high = images.start[chosen[i]], images.start[chosen[i] + 1]
+        for pixel, v in zip(images.indices[low:high], images.value[low:high]):
+            at = place[pixel]
+            index[at], value[at] = i, v
+            place[pixel] = at + 1
     return Sparse(start, index, value)
 
 

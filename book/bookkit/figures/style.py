@@ -169,8 +169,7 @@ def _svg(figure: matplotlib.figure.Figure) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = svg.replace("<svg", f'<svg font-family="{TYPEFACE}"', 1)
-    geometry = r' (?:d|x|y|points|transform)="[^"]*"'  # to a tenth of a point
-    svg = re.sub(geometry, lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), svg)
+    svg = re.sub(r'(?<= )(?:d|x|y|points|transform)="[^"]*"', _shorter, svg)
     svg = svg.replace("stroke: #ffffff", "stroke: none")  # seaborn's edges
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # the page's typeface
     svg = re.sub(r' font-family: [^;"]*;', "", svg)
@@ -190,6 +189,12 @@ def _compact(svg: str) -> str:
     short = {name: f"{prefix}-{i}" for i, name in enumerate(used)}
     svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{short[match[1]]}"' if match[1] in used else "", svg)
     return re.sub(r'(url\(#|href="#)([^")]*)', lambda match: match[1] + short[match[2]], svg)
+
+
+def _shorter(geometry: re.Match[str]) -> str:
+    """Return an attribute's coordinates to a tenth of a point, without spaces that say nothing."""
+    tenths = re.sub(r"(\.[1-9])\d+|\.0\d*", r"\1", geometry[0])
+    return re.sub(r"\s*([MLCQz])\s*", r"\1", tenths)
 
 
 def _without_style(uses: str) -> str:

@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = bench.add_argument
     add("--rounds", type=int, default=5, help="turns per contender (default: 5)")
-    add("--steps", type=int, default=1000, help="mini-batches per turn (default: 1000)")
+    add("--steps", type=int, default=2000, help="mini-batches per turn (default: 2000)")
     add("--workers", action="store_true", help="instead, measure scaling with the number of Dask workers")
     add("--json", action="store_true", help="print one JSON object instead of a table")
     bench.set_defaults(function=_bench)

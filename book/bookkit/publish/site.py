@@ -4,6 +4,7 @@ import concurrent.futures
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -22,6 +23,7 @@ BUILT_FROM = BUILD / "html.sha256"  # of what the site was built from
 PROGRAMS = ("_static", "_templates", "bookkit")  # what makes the site, beside its sources
 # not in the source folder: Jupyter Book would load every script of _static on every page
 NO_PAGES = (*PROGRAMS, ".ipynb_checkpoints", "record", "*.egg-info")
+ICON, ICON_RULE = re.compile(r"\bfa-[\w-]+"), re.compile(r'[^{}]*\bfa-[^{}]*:before\{content:"\\\w+"\}')
 
 
 def build(
@@ -106,6 +108,7 @@ def build(
         hosting.write_sitemap(site, names, origin)
     for unused in site.rglob("*.map"):  # for who debugs the theme
         unused.unlink()
+    _drop_unused_icons(site)
     (site / ".buildinfo").unlink()  # of use to Sphinx alone, and other in another folder
     BUILT_FROM.unlink(missing_ok=True)
     if SITE.is_symlink() or SITE.is_mount():  # a user's own, which stays, with what else is in it
@@ -126,6 +129,18 @@ def _jupyter_book(command: list[str], folder: pathlib.Path, log: pathlib.Path) -
     from jupyter_book.cli.main import main
 
     main(command)
+
+
+def _drop_unused_icons(site: pathlib.Path) -> None:
+    """Remove the rules for icons that no page shows from the theme's style sheet, a fifth of its size."""
+    users = [*site.rglob("*.html"), *site.rglob("*.js")]
+    names = {name for path in users for name in ICON.findall(path.read_text(encoding="utf-8"))}
+    for sheet in (site / "_static" / "styles").glob("*.css"):
+        style = sheet.read_text(encoding="utf-8")
+        sheet.write_text(
+            ICON_RULE.sub(lambda rule: rule[0] if names & {*ICON.findall(rule[0])} else "", style),
+            encoding="utf-8",
+        )
 
 
 def _digest(folders: Sequence[pathlib.Path], more: str) -> str:
