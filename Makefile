@@ -50,9 +50,9 @@ $(VENV)/bin/python: | $(UV)
 		$(UV) venv --quiet --allow-existing --python "$$python" $(VENV) \
 		|| { echo "make: Python 3.11, 3.12 or 3.13 is needed; none was found, and none could be fetched" >&2; exit 1; }
 
-# byte code compiled now: otherwise each kernel's first start would pay for it
+# the last step compiles what is imported most, once: processes that start together would each do it
 $(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/python
 	@VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable . --editable book
-	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true
+	@$(VENV)/bin/python -c "import bookkit.publish.libraries" 2>/dev/null
 	@echo "$(CURDIR)" > $@

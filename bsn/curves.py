@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -313,6 +314,11 @@ def shuffled_batches(seed: int, examples: int, steps: int) -> np.ndarray:
 
 
 def uniform_noise(seed: int, step: int, use: int, shape: Sequence[int]) -> np.ndarray:
-    """Return the noise of a seed, a step and a use, uniform on [0, 1)."""
-    bits = np.random.SFC64(np.random.SeedSequence([seed, step, use]))  # the fastest there is
-    return np.random.Generator(bits).random(shape, dtype=np.float32)
+    """Return the noise of a seed, a step and a use, uniform on [0, 1): multiples of 2 ** -24.
+
+    It is what `numpy.random.Generator.random` returns, in half the time.
+    """
+    bits, count = np.random.SFC64(np.random.SeedSequence([seed, step, use])), math.prod(shape)
+    halves = bits.random_raw(-(-count // 2)).astype("<u8", copy=False).view("<u4")[:count]
+    halves >>= 8
+    return (halves.astype(np.float32) * np.float32(2**-24)).reshape(shape)

@@ -120,3 +120,11 @@ def test_the_temperature_is_that_of_the_control_variate():
     noise = np.random.default_rng(0).random((4, 1, 3))
     cool, warm = (changes("rebar", layers, x, label, noise, (2, 1), t) for t in (0.25, 1.0))
     assert np.abs(cool - warm).max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (2, 3, 4), (0, 5)])
+def test_noise_is_what_numpy_draws(shape):
+    bits = np.random.SFC64(np.random.SeedSequence([5, 300, 1]))
+    expected = np.random.Generator(bits).random(shape, dtype=np.float32)
+    noise = curves.uniform_noise(5, 300, 1, shape)
+    assert noise.dtype == np.float32 and np.array_equal(noise, expected)

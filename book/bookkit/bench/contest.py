@@ -143,8 +143,7 @@ def chart(report: Report) -> Any:
     colours = ours.map({True: style.SERIES[0], False: style.SERIES[1]})
     axes.barh(range(len(ranked)), ranked.rate, 0.62, color=colours, xerr=spread, ecolor=style.INK)
     for row, (rate, end) in enumerate(zip(ranked.rate, fastest)):
-        text: dict[str, Any] = dict(xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5)
-        axes.annotate(f"{rate:,.0f}", (end, row), **text)
+        style.note(axes, f"{rate:,.0f}", (end, row), (4, 0), va="center")
     style.name_rows(axes, list(ranked.name.str.replace("jit(vmap(scan))", "jit").map(_label)))
     axes.set(xlabel="Net-steps per second", xlim=(0, 1.14 * fastest.max()))
     axes.xaxis.set_major_formatter("{x:,.0f}")

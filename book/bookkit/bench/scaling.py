@@ -89,15 +89,14 @@ def chart(report: Report) -> Any:
     counts = range(1, most + 1)
     ideal = [min(count, cores) for count in counts]
     axes.plot(counts, ideal, ":", color=style.INK, linewidth=1.4)
-    text: dict[str, Any] = dict(textcoords="offset points", fontsize=9.5)
-    axes.annotate(f"ideal on {cores} cores", (most, ideal[-1]), xytext=(0, 6), ha="right", **text)
-    places = {"threads": dict(xytext=(2, -18), ha="left"), "workers": dict(xytext=(0, -16), ha="right")}
+    style.note(axes, f"ideal on {cores} cores", (most, ideal[-1]), (0, 6), ha="right")
+    places: dict[str, dict[str, Any]] = {
+        "threads": dict(offset=(2, -18), ha="left"), "workers": dict(offset=(0, -16), ha="right"),
+    }  # fmt: skip
     for (name, place), colour, line in zip(places.items(), style.SERIES, ("o-", "s--")):
         part = frame[frame.on == name]
         axes.plot(part["count"], part["speed-up"], line, color=colour, linewidth=1.8)
-        axes.annotate(
-            name, (part["count"].iloc[-1], part["speed-up"].iloc[-1]), color=colour, **text, **place
-        )
+        style.note(axes, name, (part["count"].iloc[-1], part["speed-up"].iloc[-1]), color=colour, **place)
     axes.set(xlabel="Threads or workers", ylabel="Speed-up", xlim=(0.9, most + 0.15))
     axes.set_ylim(0, 1.2 * max(frame["speed-up"].max(), *ideal))
     axes.set_xticks(list(counts))

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bookkit.figures.style import INK, SERIES, Figure, panels
+from bookkit.figures.style import INK, SERIES, Figure, note, panels
 
 
 def logit_gaps(frame: pd.DataFrame, limit: float) -> Figure:
@@ -24,10 +24,7 @@ def logit_gaps(frame: pd.DataFrame, limit: float) -> Figure:
         axis.set_yticks([3, 10, 30, 100, 300, 1000], ["3", "10", "30", "100", "300", "1,000"])
         axis.set_yticks([], minor=True)
         axis.set_ylim(2, max(300, 1.3 * frame.gap.max()))
-    axes[0].annotate(
-        "underflow", (1, limit), xycoords=("axes fraction", "data"), xytext=(0, 3),
-        textcoords="offset points", ha="right", fontsize=9.5,
-    )  # fmt: skip
+    note(axes[0], "underflow", (1, limit), (0, 3), xycoords=("axes fraction", "data"), ha="right")
     axes[-1].set_xlabel("Training step")
     figure.supylabel("Largest gap between class logits", fontsize=10)
     text = (

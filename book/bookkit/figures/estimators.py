@@ -7,7 +7,7 @@ import matplotlib.axes
 import numpy as np
 import pandas as pd
 
-from bookkit.figures.style import GRID, INK, LINES, MUTED, SERIES, Figure, minus, panels, subplots
+from bookkit.figures.style import GRID, INK, LINES, MUTED, SERIES, Figure, minus, note, panels, subplots
 from bsn.backend import tf
 from bsn.estimators.registry import ESTIMATORS
 
@@ -69,9 +69,7 @@ def averages(frame: pd.DataFrame, exact: pd.DataFrame) -> Figure:
         axis.plot(exact.logit, exact.loss, "--", color=SERIES[0], linewidth=1.4)
         axis.step(part.logit, part.loss, where="mid", color=INK, linewidth=1.3)
     axes[0].set_ylabel("Loss")
-    axes[-1].annotate(
-        "expected loss", (0.96, 0.05), xycoords="axes fraction", ha="right", color=SERIES[0], fontsize=9.5
-    )
+    note(axes[-1], "expected loss", (0.96, 0.05), xycoords="axes fraction", ha="right", color=SERIES[0])
     figure.supxlabel("Logit a", fontsize=10)
     text = "The loss by logit, averaged over more noise values per panel, beside the expected loss."
     data = pd.concat([frame, exact.assign(count="expected")])
@@ -159,10 +157,7 @@ def chord_and_tangents(target: float = 0.45) -> Figure:
         )  # fmt: skip
     axis.plot(ends, values, "o", color=INK, markersize=7, zorder=4)
     for end, value, away in zip(ends, values, (-1, 1)):
-        axis.annotate(
-            f"f({end:g})", (end, value), xytext=(9 * away, -4), textcoords="offset points",
-            ha="left" if away > 0 else "right", fontsize=9.5,
-        )  # fmt: skip
+        note(axis, f"f({end:g})", (end, value), (9 * away, -4), ha="left" if away > 0 else "right")
     rise = values[1] - values[0]
     axis.text(
         0.5, values.mean() + 0.012 + 0.17 * abs(rise), minus(f"chord: slope {rise:.2f}"),
@@ -203,10 +198,15 @@ def means_by_logit(frame: pd.DataFrame) -> Figure:
     for value, label, colour, side in (
         (last["mean"], "expectation", SERIES[3], -1), (last.exact, "exact", INK, 1)
     ):  # fmt: skip
-        axes[0].annotate(
-            label, (last.logit, value), xytext=(-3, 5 if side > 0 else -20), textcoords="offset points",
-            color=colour, ha="right", va="bottom" if side > 0 else "top", fontsize=9.5,
-        )  # fmt: skip
+        note(
+            axes[0],
+            label,
+            (last.logit, value),
+            (-3, 5 if side > 0 else -20),
+            color=colour,
+            ha="right",
+            va="bottom" if side > 0 else "top",
+        )
     figure.supxlabel("Logit a", fontsize=10)
     figure.supylabel("Gradient", fontsize=10)
     text = "Expectation of each straight-through estimator by logit, beside the exact gradient."

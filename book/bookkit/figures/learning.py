@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bookkit.figures.style import INK, MUTED, SERIES, Figure, minus, panels, subplots
+from bookkit.figures.style import INK, MUTED, SERIES, Figure, minus, note, panels, subplots
 
 
 def error_by_epoch(history: Mapping[str, Sequence[float]]) -> Figure:
@@ -22,10 +22,7 @@ def error_by_epoch(history: Mapping[str, Sequence[float]]) -> Figure:
     upper = "training" if last.training > last.validation else "validation"
     for name, colour in zip(names.values(), SERIES):
         offset, side = (4, "bottom") if name == upper else (-4, "top")
-        axis.annotate(
-            name, (last.epoch, last[name]), xytext=(7, offset), textcoords="offset points", va=side,
-            color=colour, fontsize=9.5, annotation_clip=False,
-        )  # fmt: skip
+        note(axis, name, (last.epoch, last[name]), (7, offset), va=side, color=colour, annotation_clip=False)
     axis.set_ylim(0, 1.08 * max(errors.training.max(), errors.validation.max(), 1))
     axis.set_xlim(0, 1.02 * last.epoch)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -49,19 +46,12 @@ def baseline_band(frame: pd.DataFrame, best: float) -> Figure:
     axis.axvline(0, color=MUTED, linewidth=1, linestyle=":")
     top = high.max()
     axis.set_ylim(low.min(), top + 0.2 * (top - low.min()))
-    style = dict(textcoords="offset points", va="top", fontsize=9.5)
     end = axis.get_ylim()[1]
-    axis.annotate("no baseline", (0, end), xytext=(-5, 0), ha="right", color=MUTED, **style)
-    axis.annotate("best baseline", (best, end), xytext=(5, 0), ha="left", color=MUTED, **style)
+    note(axis, "no baseline", (0, end), (-5, 0), ha="right", va="top", color=MUTED)
+    note(axis, "best baseline", (best, end), (5, 0), ha="left", va="top", color=MUTED)
     right = x.iloc[-1]
-    axis.annotate(
-        "mean", (right, frame["mean"].iloc[-1]), xytext=(5, 0), textcoords="offset points", va="center",
-        color=INK, fontsize=9.5, annotation_clip=False,
-    )  # fmt: skip
-    axis.annotate(
-        "mean ± deviation", (right, high.iloc[-1]), xytext=(0, 3), textcoords="offset points", ha="right",
-        va="bottom", color=SERIES[0], fontsize=9.5,
-    )  # fmt: skip
+    note(axis, "mean", (right, frame["mean"].iloc[-1]), (5, 0), va="center", color=INK, annotation_clip=False)
+    note(axis, "mean ± deviation", (right, high.iloc[-1]), (0, 3), ha="right", va="bottom", color=SERIES[0])
     axis.set_xlim(x.iloc[0], right)
     axis.set_xlabel("Constant c subtracted from the loss")
     axis.set_ylabel("g = (b − p) (f(b) − c)")
@@ -88,15 +78,9 @@ def descents(paths: Mapping[str, np.ndarray], exact: np.ndarray, target: float) 
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         _real_minus(axis)
     first = axes[0]
-    first.annotate(
-        "exact", (steps[-1], exact[-1]), xytext=(0, 6), textcoords="offset points", ha="right", va="bottom",
-        color=INK, fontsize=9.5,
-    )  # fmt: skip
+    note(first, "exact", (steps[-1], exact[-1]), (0, 6), ha="right", va="bottom", color=INK)
     last = axes[-1]
-    last.annotate(
-        "p = t", (steps[-1], level), xytext=(0, 3), textcoords="offset points", ha="right", va="bottom",
-        color=INK, fontsize=9.5,
-    )  # fmt: skip
+    note(last, "p = t", (steps[-1], level), (0, 3), ha="right", va="bottom", color=INK)
     figure.supxlabel("Step", fontsize=10)
     figure.supylabel("Logit a", fontsize=10)
     frames = [pd.DataFrame({"estimator": "exact", "path": 0, "step": steps, "logit": exact})]

@@ -3,7 +3,7 @@
 import matplotlib.axes
 import pandas as pd
 
-from bookkit.figures.style import INK, SERIES, Figure, minus, panels
+from bookkit.figures.style import INK, SERIES, Figure, minus, note, panels
 from bsn.estimators import ESTIMATORS
 
 HEIGHT = 2.1  # inches of a row of panels
@@ -61,10 +61,15 @@ def _label(axis: matplotlib.axes.Axes, part: pd.DataFrame, unit: float) -> None:
         labels = [("mean = exact", part.logit.iloc[peak], above, 1, INK)]
     labels += [("± deviation", 0, lower.min(), -1, SERIES[0])]
     for name, logit, value, side, colour in labels:
-        axis.annotate(
-            name, (logit, value / unit), xytext=(0, 3 * side), textcoords="offset points", ha="center",
-            va="bottom" if side > 0 else "top", color=colour, fontsize=9.5,
-        )  # fmt: skip
+        note(
+            axis,
+            name,
+            (logit, value / unit),
+            (0, 3 * side),
+            ha="center",
+            va="bottom" if side > 0 else "top",
+            color=colour,
+        )
 
 
 def requirements() -> pd.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from bookkit.figures.style import INK, MUTED, SERIES, Figure, Style, styled, subplots
+from bookkit.figures.style import INK, MUTED, SERIES, Figure, Style, note, styled, subplots
 from bookkit.studies.ranking import layers
 from bsn.estimators import ESTIMATORS
 
@@ -39,10 +39,7 @@ def errors(ranked: pd.DataFrame, own: pd.DataFrame) -> Figure:
             axis.scatter(100 * (1 - nets.accuracy), at, color=colour, marker=marker, s=20, zorder=3)
         some = part[part.begun < part.seeds]
         for name, begun, seeds, low in zip(some.estimator, some.begun, some.seeds, some.low.fillna(0.987)):
-            axis.annotate(
-                f"{begun} of {seeds}", (100 * (1 - low), rows[name]), xytext=(5, 0), color=MUTED,
-                textcoords="offset points", va="center", fontsize=9.5,
-            )  # fmt: skip
+            note(axis, f"{begun} of {seeds}", (100 * (1 - low), rows[name]), (5, 0), color=MUTED, va="center")
         triangle: Style = dict(marker="^", facecolors="none", edgecolors=INK, linewidths=1.1, s=30, zorder=4)
         axis.scatter(100 * (1 - drawn.final), drawn.estimator.map(rows), **triangle)
         axis.set_title(layers(depth), loc="left")
@@ -54,10 +51,16 @@ def errors(ranked: pd.DataFrame, own: pd.DataFrame) -> Figure:
     for takes, (title, colour, _) in GROUPS.items():
         if groups[takes]:
             top = rows[groups[takes][0]] - 1
-            name = axes.flat[0].annotate(
-                title, (0, top), xycoords=("axes fraction", "data"), xytext=(4, 0),
-                textcoords="offset points", va="center", color=colour, fontsize=9.5, annotation_clip=False,
-            )  # fmt: skip
+            name = note(
+                axes.flat[0],
+                title,
+                (0, top),
+                (4, 0),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                color=colour,
+                annotation_clip=False,
+            )
             name.set_in_layout(False)  # it may reach into the next panel
     figure.supxlabel("Test error, %", fontsize=10)
     text = (

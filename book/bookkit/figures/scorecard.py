@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bookkit import statistics
-from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, name_rows, subplots
+from bookkit.figures.style import BELOW, INK, PUBLISHED, SERIES, Figure, name_rows, note, subplots
 from bookkit.figures.theme import variables
 from bookkit.paths import ROOT
 
@@ -61,8 +61,7 @@ def numbers(numbers: pd.DataFrame, level: float) -> Figure:
     axes.scatter(published, rows, **PUBLISHED)
     for row, verdict, x in zip(rows, numbers.verdict, np.maximum(high, published)):
         if verdict == statistics.DIFFERS:
-            style = dict(xytext=(8, 0), textcoords="offset points", va="center", fontsize=9.5)
-            axes.annotate(verdict, (x, row), color=BAD[0], **style)
+            note(axes, verdict, (x, row), (8, 0), va="center", color=BAD[0])
     _difference_axis(axes)
     axes.set_xlabel("Accuracy minus the middle of the bar")
     name_rows(axes, list(numbers.experiment + ": " + numbers.label), downwards=True)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import matplotlib.axes
 import matplotlib.figure
 import matplotlib.pyplot as plt
+import matplotlib.text
 import numpy as np
 import pandas as pd
 import PIL.Image
@@ -104,10 +105,24 @@ def label_lines(
         places = np.minimum(places, high - halves[-1] + line / 2 - (up[-1] - up))
         places = np.maximum(places, low + halves[0] - 0.1 * line + up)
     for line_name, name, place in zip(order.index, names, places):
-        axis.annotate(
-            name, (x, np.exp(place)), xytext=(5, 0), textcoords="offset points", va="center",
-            color=colours[line_name], fontsize=9.5, linespacing=1.0, annotation_clip=False,
-        )  # fmt: skip
+        note(
+            axis,
+            name,
+            (x, np.exp(place)),
+            (5, 0),
+            va="center",
+            color=colours[line_name],
+            linespacing=1.0,
+            annotation_clip=False,
+        )
+
+
+def note(
+    axis: matplotlib.axes.Axes, words: str, at: Any, offset: tuple[float, float] = (0, 0), **text: Any
+) -> matplotlib.text.Annotation:
+    """Write words beside the point `at`, moved by `offset` points; other arguments are Matplotlib's."""
+    place: Style = dict(xytext=offset, textcoords="offset points", fontsize=9.5)
+    return axis.annotate(words, at, **place | text)
 
 
 def name_rows(axes: matplotlib.axes.Axes, names: Sequence[str], downwards: bool = False) -> None:

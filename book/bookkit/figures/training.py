@@ -19,6 +19,7 @@ from bookkit.figures.style import (
     Figure,
     label_lines,
     name_rows,
+    note,
     subplots,
 )
 from bsn.spec import RECORD_EVERY
@@ -117,11 +118,17 @@ def outcomes(curves: pd.DataFrame, table: pd.DataFrame) -> Figure:
     )
     for row, label in enumerate(table.index):
         if diverged[row]:
-            axis.annotate(
-                f"{diverged[row]:.0f} of {(recorded.label == label).sum()}\ndiverge", (1, row),
-                xycoords=axis.get_yaxis_transform(), xytext=(6, 0), textcoords="offset points", va="center",
-                color=MUTED, fontsize=9.5, linespacing=1.0, annotation_clip=False,
-            )  # fmt: skip
+            note(
+                axis,
+                f"{diverged[row]:.0f} of {(recorded.label == label).sum()}\ndiverge",
+                (1, row),
+                (6, 0),
+                xycoords=axis.get_yaxis_transform(),
+                va="center",
+                color=MUTED,
+                linespacing=1.0,
+                annotation_clip=False,
+            )
     dots = finals.label.map(list(table.index).index) + 0.0
     axis.scatter(_per_cent(finals.final), dots, s=16, color=INK, zorder=4)
     axis.scatter(published, rows, **PUBLISHED)

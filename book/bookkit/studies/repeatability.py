@@ -13,7 +13,7 @@ from scipy.special import expit
 from bookkit import paths, record
 from bookkit.data import Data
 from bookkit.figures import style
-from bookkit.figures.style import SERIES, Figure, Style, styled
+from bookkit.figures.style import SERIES, Figure, styled
 from bookkit.progress import training_progress
 from bookkit.settings import Settings
 from bsn import curves
@@ -231,8 +231,8 @@ def figure(paths: pd.DataFrame) -> Figure:
         axis.xaxis.set_major_formatter("{x:,.0f}")
     for place, (depth, colour, line) in enumerate(zip(depths, SERIES, style.LINES)):
         word = f"{_layers(depth)}, {'dashed' if line == '--' else 'solid'}"
-        where: Style = dict(xy=(0, 1), xycoords="axes fraction", xytext=(6, -8 - 15 * place))
-        axes[1].annotate(word, **where, textcoords="offset points", color=colour, va="top", fontsize=9.5)
+        offset = (6, -8 - 15 * place)
+        style.note(axes[1], word, (0, 1), offset, xycoords="axes fraction", color=colour, va="top")
     drawn.supxlabel("Training step", fontsize=10)
     drawn.supylabel("Largest difference in any weight", fontsize=10)
     text = "How far nets that begin one rounding error apart drift apart, by step, estimator and depth."

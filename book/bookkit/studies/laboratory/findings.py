@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 
 from bookkit import statistics
 from bookkit.figures import style
-from bookkit.figures.style import INK, LINES, SERIES, Figure, Style, intervals, styled, subplots
+from bookkit.figures.style import INK, LINES, SERIES, Figure, Style, intervals, note, styled, subplots
 from bsn.estimators import ESTIMATORS
 
 ROUNDING = 1e-9
@@ -108,10 +108,15 @@ def profile(frame: pd.DataFrame, by: str) -> Figure:
     marks = medians.loc[settings[0]].loc["reinforce"].clip(lower=edge)
     share = np.log(marks.deviation / edge) / np.log(values.max() / edge)
     for column, colour, side in (("bias", BIAS, 1), ("deviation", DEVIATION, 1 if share < 0.6 else -1)):
-        axes[0].annotate(
-            column, (marks[column], row), xytext=(8 * side, 0), textcoords="offset points", color=colour,
-            ha="left" if side > 0 else "right", va="center", fontsize=9.5,
-        )  # fmt: skip
+        note(
+            axes[0],
+            column,
+            (marks[column], row),
+            (8 * side, 0),
+            color=colour,
+            ha="left" if side > 0 else "right",
+            va="center",
+        )
     figure.supxlabel("Multiples of the exact gradient’s length", fontsize=10)
     text = "Bias and standard deviation of each estimator, in lengths of the exact gradient."
     return Figure(figure, text, medians.reset_index())

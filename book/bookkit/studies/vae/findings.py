@@ -19,6 +19,7 @@ from bookkit.figures.style import (
     Style,
     intervals,
     name_rows,
+    note,
     panels,
     styled,
     subplots,
@@ -116,8 +117,8 @@ def ranking_chart(ranked: Mapping[str, pd.DataFrame]) -> Figure:
         axis.set_title(f"{architecture.capitalize()} net", loc="left")
     axes.flat[-1].set_xlabel("Training bound, nats behind the leader")
     for line, (word, colour) in enumerate((("filled: unbiased", SERIES[0]), ("open: biased", SERIES[3]))):
-        place: Style = dict(xy=(1, 1), xycoords="axes fraction", xytext=(-2, -4 - 14 * line))
-        axes.flat[0].annotate(word, **place, textcoords="offset points", color=colour, ha="right", va="top")
+        corner: Style = dict(xycoords="axes fraction", ha="right", va="top", fontsize=10)
+        note(axes.flat[0], word, (1, 1), (-2, -4 - 14 * line), color=colour, **corner)
     data = pd.concat([table.assign(net=name) for name, table in ranked.items()])
     text = "How many nats each estimator's training bound is behind the highest, with intervals, by net."
     return Figure(figure, text, data.rename_axis("estimator").reset_index())
@@ -186,7 +187,7 @@ def beside_record(now: pd.DataFrame, nets: pd.DataFrame) -> Figure:
     several = now.architecture.nunique() > 1
     titles = [title(name) + f", {architecture}" * several for architecture, name in pairs]
     figure, axes = panels(titles, 2, 1.7, 0.4)
-    drawn, below, beside = [], Style(xytext=(0, -8), ha="right"), Style(xytext=(4, -4), ha="left")
+    drawn, below, beside = [], Style(offset=(0, -8), ha="right"), Style(offset=(4, -4), ha="left")
     for source, some, colour, width, place in (
         ("record", nets, MUTED, 0.9, below),
         ("this build", now, SERIES[0], 2.4, beside),
@@ -203,8 +204,7 @@ def beside_record(now: pd.DataFrame, nets: pd.DataFrame) -> Figure:
             drawn.append(part)
             if axis is axes[0] and len(part):
                 end = part[part.step == part.step.max()].iloc[0]
-                text: Style = dict(textcoords="offset points", va="top", color=colour, fontsize=9.5)
-                axis.annotate(source, (end.step, end.bound), **text, **place)
+                note(axis, source, (end.step, end.bound), **place, va="top", color=colour)
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter("{x:,.0f}")
             axis.xaxis.set_minor_formatter("")
