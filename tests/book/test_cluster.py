@@ -13,7 +13,7 @@ import dask
 import distributed
 import numpy as np
 import pytest
-from conftest import run_bsn
+from conftest import abridge, run_bsn
 from distributed.deploy.subprocess import SubprocessCluster
 
 from bookkit import cluster, data, record, runs
@@ -120,6 +120,7 @@ def test_chapters_at_once_share_the_cluster(shared_cluster, checkout, tmp_path):
     """Through `bsn build`."""
     copy, address = tmp_path / "copy", shared_cluster.scheduler_address
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+    abridge(copy, "experiment_0", "experiment_5")
     names = ["--chapter", "experiment_0", "experiment_5", "--scheduler", address]
     variables = {"PYTHONPATH": f"{copy}:{copy / 'book'}", "BSN_RECORD": str(tmp_path / "record")}
     ran = run_bsn("build", "--profile", "smoke", *names, cwd=copy, **variables)

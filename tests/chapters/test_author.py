@@ -6,7 +6,7 @@ import bs4
 import nbformat
 import pytest
 import yaml
-from conftest import run_bsn
+from conftest import abridge, run_bsn
 
 MINE = "part/mine"
 PART = {
@@ -36,8 +36,8 @@ def book(checkout, tmp_path_factory):
     """A checkout with a page and two chapters of an author's, one of them in a folder."""
     copy = tmp_path_factory.mktemp("author") / "copy"
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build"))
-    toc = yaml.safe_load((copy / "_toc.yml").read_text(encoding="utf-8"))
-    toc["parts"].append(PART)
+    abridge(copy, "introduction")
+    toc = {"format": "jb-book", "root": "book/introduction", "parts": [PART]}
     (copy / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     (copy / "book" / "mine.md").write_text("# Mine\n\nA page.\n", encoding="utf-8")
     folder = copy / "book" / "part"

@@ -15,7 +15,7 @@ import nbformat
 import numpy as np
 import psutil
 import pytest
-from conftest import digests
+from conftest import abridge, digests
 
 from bookkit import files, record
 
@@ -27,9 +27,10 @@ MARK = "BSN_TEST_KEEP"  # of the environment of all processes that a test starts
 
 @pytest.fixture(scope="module")
 def built(checkout, tmp_path_factory):
-    """A copy of the checkout with a smoke build of two chapters; each test leaves it usable for the next."""
+    """A book of three chapters, two of them built; each test leaves it usable for the next."""
     copy = tmp_path_factory.mktemp("keep") / "copy"
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+    abridge(copy, "introduction", "experiment_0", "experiment_2")
     rng = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", 300), ("validation", 60), ("test", 60)):

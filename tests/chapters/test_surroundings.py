@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import abridge
 
 PAGES = ["neuron", "straight_through", "scorecard"]
 
@@ -27,9 +28,10 @@ def build(copy, cwd, **environment):
 
 @pytest.fixture(scope="module")
 def built(checkout, tmp_path_factory):
-    """A checkout, with three chapters run in ordinary surroundings: its folder, and the site's pages."""
+    """A book of three chapters, built in ordinary surroundings: its folder, and the site's pages."""
     copy = tmp_path_factory.mktemp("surroundings") / "copy"
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build"))
+    abridge(copy, *PAGES)
     ran = build(copy, copy)
     assert ran.returncode == 0, ran.stderr
     return copy, pages(copy)
