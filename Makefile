@@ -56,5 +56,5 @@ $(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/pyth
 	@VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable . --editable book
 	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -c \
-		"import bookkit.publish.libraries, jupyter_book.cli.main, papermill, distributed, keras" 2>/dev/null
+		"import bookkit.publish.libraries, jupyter_book.cli.main, papermill, distributed, keras" 2>/dev/null || true
 	@echo "$(CURDIR)" > $@

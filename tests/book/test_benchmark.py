@@ -1,18 +1,23 @@
 """The benchmark: peers that do the same work, and one JSON object."""
 
+import ast
 import contextlib
 import json
 import os
 import socket
 
+import nbformat
 import pytest
 from conftest import run_bsn
 
 from bookkit import data
 from bookkit.bench import contest, peers
+from bookkit.parameters import assignments
 from bookkit.paths import RECORDS
+from bookkit.publish import book
 from bookkit.settings import Settings
 from bsn.errors import InputError
+from bsn.estimators import ESTIMATORS
 
 PEERS = [name for name, (nets, _) in contest.contestants().items() if nets == 1 and "compiled" not in name]
 
@@ -65,6 +70,13 @@ def test_the_books_benchmark_shows_what_the_page_says_of_it():
     faster = rates[contest.COMPILED_CHAPTER] / rates[contest.CHAPTER]
     assert faster >= 1.5
     assert faster * ratios["TF1-style session loop"] >= 8 and faster * ratios["best JAX figure"] >= 2.4
+
+
+def test_by_default_the_page_compares_the_engines_on_all_that_both_support():
+    cells = nbformat.read(book.chapters()["benchmark"], as_version=4).cells
+    [parameters] = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    names = ast.literal_eval(assignments(parameters)["estimators"])
+    assert sorted(names) == sorted(name for name, entry in ESTIMATORS.items() if entry.rule)
 
 
 @pytest.mark.slow
