@@ -50,11 +50,11 @@ $(VENV)/bin/python: | $(UV)
 		$(UV) venv --quiet --allow-existing --python "$$python" $(VENV) \
 		|| { echo "make: Python 3.11, 3.12 or 3.13 is needed; none was found, and none could be fetched" >&2; exit 1; }
 
-# the last step compiles what is imported, once: processes that start together would each do it, and in
-# environments that forbid it to keep byte code, each process
+# the last step compiles what trains and what is imported, once: processes that start together would each do it,
+# and in environments that forbid it to keep byte code, each process
 $(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/python
 	@VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable . --editable book
-	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -c \
-		"import bookkit.publish.libraries, jupyter_book.cli.main, papermill, distributed, keras" 2>/dev/null || true
+	@export PYTHONDONTWRITEBYTECODE=; { $(VENV)/bin/python -m bookkit.compiled & $(VENV)/bin/python -c \
+		"import bookkit.publish.libraries, jupyter_book.sphinx, papermill, distributed, keras"; wait; } 2>/dev/null || true
 	@echo "$(CURDIR)" > $@

@@ -1,6 +1,6 @@
 """What a chapter does with its settings: train them, and compare the outcome with the post and the record."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -127,12 +127,12 @@ def recorded(curves: pd.DataFrame) -> pd.DataFrame:
     labels = curves.drop_duplicates("label")[[*settings, "label"]]
     wanted = set(labels[settings].itertuples(index=False, name=None))
 
-    def of(rows: Iterable[record.Row]) -> list[record.Row]:
-        return [row for row in rows if tuple(row[name] for name in settings) in wanted]
+    def of(net: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(net[name] for name in settings)
 
-    rows = of(confirmatory.learning_curves())
-    known = {tuple(row[name] for name in settings) for row in rows}
-    rows += [row for row in of(experiments.book_rows()) if tuple(row[name] for name in settings) not in known]
+    rows = confirmatory.learning_curves(lambda net: of(net) in wanted)
+    known = {of(row) for row in rows}
+    rows += [row for row in experiments.book_rows() if of(row) in wanted and of(row) not in known]
     return record.curves(rows).merge(labels, on=settings) if rows else curves.iloc[:0]
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -201,9 +201,16 @@ def curves(row: Mapping[str, Any]) -> record.Row:
     return {**row, **dataclasses.asdict(net), "hidden": hidden(net), "engine": "compiled", **lists}
 
 
-def learning_curves() -> list[record.Row]:
-    """Return the record's nets by `curves`, the tuning seeds left out."""
-    return [curves(row) for row in book_rows() if row["seed"] not in registered()["tuning_seeds"]]
+def learning_curves(wanted: Callable[[Mapping[str, Any]], bool]) -> list[record.Row]:
+    """Return the record's nets whose settings are wanted, by `curves`, the tuning seeds left out."""
+
+    @functools.cache
+    def chosen(net: str, rate: float) -> bool:
+        settings = spec(net, rate, seed=0)
+        return wanted({**vars(settings), "hidden": hidden(settings)})
+
+    others = [row for row in book_rows() if row["seed"] not in registered()["tuning_seeds"]]
+    return [curves(row) for row in others if chosen(row["net"], row["learning_rate"])]
 
 
 def ways(net: Spec) -> dict[str, Spec]:

@@ -16,7 +16,8 @@ from bsn.spec import Spec
 from bsn.training import Layers
 
 # a product of these nets is too small to be shared among cores: each trains other nets
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1"}
+os.environ |= {**ONE_THREAD, **os.environ}
 
 Submit = Callable[[list[Spec], str, bool], concurrent.futures.Future[list[record.Row]]]
 

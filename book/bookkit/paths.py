@@ -27,4 +27,4 @@ VAE = RECORDS / "vae.parquet"
 
 def table(name: str) -> Any:
     """Return the content of a table in YAML."""
-    return yaml.safe_load((TABLES / f"{name}.yml").read_text(encoding="utf-8"))
+    return yaml.load((TABLES / f"{name}.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)

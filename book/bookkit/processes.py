@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import json
 import multiprocessing
 import os
 import pathlib
@@ -48,8 +49,11 @@ def surroundings(scratch: pathlib.Path) -> dict[str, str]:
     )
     modules = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, BOOK))), "PYTHONWARNINGS": ""}
     backends = {"KERAS_BACKEND": "tensorflow", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    return {name: str(path) for name, path in own.items()} | switches | modules | backends | quiet
+    programs = json.dumps(str(scratch / "programs"), ensure_ascii=False)  # that XLA compiled, for all to use
+    tensorflow = {
+        "TF_CPP_MIN_LOG_LEVEL": "3", "TF_XLA_FLAGS": f"--tf_xla_persistent_cache_directory={programs}"
+    }  # fmt: skip
+    return {name: str(path) for name, path in own.items()} | switches | modules | backends | tensorflow
 
 
 def _prepare(environment: dict[str, str]) -> None:

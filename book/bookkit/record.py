@@ -8,6 +8,7 @@ of them in one file. Nets of another kind have a folder, a file and a schema of 
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import pathlib
 import platform
@@ -185,10 +186,10 @@ def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
 def _check(row: Row, path: pathlib.Path) -> None:
     """Refuse a row that lacks a value, or whose lists are empty or of unequal length."""
     lists = [value for value in row.values() if isinstance(value, list)]
-    items = [item for value in lists for item in value]
-    if any(value is None for value in (*row.values(), *items)):
+    values = [*row.values(), *itertools.chain.from_iterable(map(set, lists))]
+    if None in values:
         raise refused(path, f"lacks a value (net {row['key']})")
-    if any(isinstance(value, str) and not value.isprintable() for value in (*row.values(), *items)):
+    if any(isinstance(value, str) and not value.isprintable() for value in values):
         raise refused(path, f"has a text that cannot be printed (net {row['key']})")
     curve = [len(row[name]) for name in ("after_epoch", "step", "metric", "value") if name in row]
     if not all(map(len, lists)) or len(set(curve)) > 1:
@@ -196,7 +197,7 @@ def _check(row: Row, path: pathlib.Path) -> None:
     if "metric" not in row:  # nets of another kind
         return
     # the post's first training accuracy is that of 101 batches over 100
-    accuracies = all(0 <= value <= 1.01 for value in row["value"])
+    accuracies = all(0 <= value <= 1.01 for value in {*row["value"]})
     if not (
         {*CURVES, *METRICS.values()}.issuperset(row["metric"]) and accuracies and 0 <= row["seconds"] < np.inf
     ):

@@ -57,11 +57,16 @@ def mean_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[np.ndarr
     if len(values) < 2:
         raise InputError(f"verdicts: {len(values)} seeds; expected at least 2")
     # as scipy.stats.ttest_1samp has it, without its warning if all values are equal
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
+    half = _t(level, len(values)) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return values.mean(axis=0) - half, values.mean(axis=0) + half
 
 
-@functools.cache  # the same few counts come again and again where seeds are resampled
+@functools.cache  # this and the next are asked for the same few counts, where seeds are resampled
+def _t(level: float, count: int) -> float:
+    return float(stats.t.ppf((1 + level) / 2, count - 1))
+
+
+@functools.cache
 def share_interval(count: int, total: int, level: float) -> tuple[float, float]:
     """Return the ends of Clopper and Pearson's interval for a share."""
     interval = stats.binomtest(count, total).proportion_ci(level, "exact")

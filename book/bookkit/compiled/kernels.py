@@ -249,13 +249,13 @@ def descend(parameter: np.ndarray, gradient: np.ndarray, rate: np.float32) -> No
 
 @compiled
 def train(
-    nets: Nets, options: Options, rules: typing.Any, examples: Examples, order: np.ndarray, noise: np.ndarray,
+    nets: Nets, options: Options, rule: typing.Any, examples: Examples, order: np.ndarray, noise: np.ndarray,
     step: int,
 ) -> np.ndarray:  # fmt: skip
     """Train nets on some mini-batches, changing them in place.
 
     Args:
-        rules: a list of one function; see `bookkit.compiled.nets.row_rule`.
+        rule: see `bookkit.compiled.nets.row_rule`.
         order: [steps, B], the examples of each mini-batch.
         noise: uniform on [0, 1), [steps, B, S].
         step: number of the first mini-batch.
@@ -263,7 +263,7 @@ def train(
     Returns:
         How many predictions were right before each step, summed over the mini-batches, [R].
     """
-    rule, widths, count = rules[0], nets.widths, len(nets.upper)
+    widths, count = nets.widths, len(nets.upper)
     width, pixels = widths[0], np.arange(len(nets.first))
     layers_of_nets = [layers_of(nets.upper[i], widths) for i in range(count)]
     gradients = [np.empty(weights.shape, np.float32) for weights, _ in layers_of_nets[0]]

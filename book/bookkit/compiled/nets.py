@@ -46,9 +46,7 @@ def row_rule(estimator: str) -> Any:
             through[j] = rule(p[j], q[j], h[j], loss, baselines[j])
 
     row = of_sampler if entry.kind == "sampler" else of_score
-    rules = numba.typed.List.empty_list(types.FunctionType(ROW))
-    rules.append(numba.njit(ROW, fastmath={"contract"}, error_model="numpy")(row))
-    return rules
+    return numba.cfunc(ROW, fastmath={"contract"}, error_model="numpy")(row)
 
 
 def how(estimator: str) -> tuple[bool, bool, int]:
@@ -71,7 +69,7 @@ class Nets:
         rates = np.array([spec.learning_rate for spec in specs], np.float32)
         options = *how(common.estimator), common.stable_loss, rates
         self._options = functools.partial(kernels.Options, *options)
-        self._rules = row_rule(common.estimator)
+        self._rule = row_rule(common.estimator)
 
     @property
     def diverged(self) -> np.ndarray:
@@ -81,7 +79,7 @@ class Nets:
         self, rows: np.ndarray, noise: np.ndarray, step: int, slope: np.ndarray, stochastic: np.ndarray
     ) -> np.ndarray:
         options = self._options(slope, stochastic)
-        right = kernels.train(self.nets, options, self._rules, self._trained, rows, noise, step)
+        right = kernels.train(self.nets, options, self._rule, self._trained, rows, noise, step)
         return right / rows.shape[1]
 
     def evaluate(

@@ -146,7 +146,7 @@ class Figure:
     """
 
     def __init__(self, figure: matplotlib.figure.Figure, text: str, data: Any) -> None:
-        self.svg, self.png = _svg(figure), _png(figure)
+        self.svg, self.figure = _svg(figure), figure
         self.text, self.data = " ".join(text.split()), pd.DataFrame(data)
         plt.close(figure)
         self.place: dict[str, str] = {}
@@ -161,7 +161,7 @@ class Figure:
     ) -> tuple[dict[str, str], dict[str, Any]]:
         data = {
             "image/svg+xml": self.svg,  # pages inline it: `bookkit.publish.extension`
-            "image/png": self.png,  # for notebooks that are not trusted
+            "image/png": _png(self.figure),  # for notebooks that are not trusted
             "text/csv": self.data.to_csv(index=False, float_format="%.5g"),
             "text/plain": self.text,
         }
@@ -180,6 +180,7 @@ def _svg(figure: matplotlib.figure.Figure) -> str:
     file = io.StringIO()
     options: Style = dict(bbox_inches="tight", pad_inches=0.04, transparent=True)
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, **options)
+    figure.set_layout_engine("none")  # once is enough: what comes next keeps the places
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

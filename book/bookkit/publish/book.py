@@ -79,7 +79,7 @@ def build(
     import filelock
 
     from bookkit import data
-    from bookkit.publish import runner, site
+    from bookkit.publish import kernels, runner, site
 
     known = chapters()
     for name in names:
@@ -110,6 +110,7 @@ def build(
             try:
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
                 with runner.workers(settings, scratch) as pool:
+                    pool.submit(kernels.prepare)  # it begins while it is found out what has to be done
                     failures = runner.run(chosen, values, facts, checksum, settings, scratch, pool)
                     status = site.build(pages(), known, failures, scratch, pool)
             except concurrent.futures.BrokenExecutor:

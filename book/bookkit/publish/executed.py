@@ -1,6 +1,7 @@
 """Executed notebooks on disk: each says what determined it."""
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -104,6 +105,7 @@ def fingerprint(parameters: Mapping[str, Any], profile: str, checksum: str) -> d
     }
 
 
+@functools.cache
 def installed() -> list[tuple[str, str]]:
     """Return name and version of every package installed."""
     return sorted((package.name, package.version) for package in importlib.metadata.distributions())

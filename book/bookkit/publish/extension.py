@@ -121,5 +121,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_css_file(STYLE_SHEET)
     app.connect("autodoc-process-signature", _sign)
     app.connect("autodoc-process-docstring", _illustrate, priority=900)  # after napoleon
+    # it does not say so, and acts after all pages have been read
+    app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
     app.connect("html-page-context", _lighten, priority=900)  # after the theme has added its own
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

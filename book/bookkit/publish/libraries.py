@@ -1,6 +1,7 @@
 """The libraries that chapters use: to import this module imports them, for kernels to come with."""
 
 import contextlib
+import gc
 import importlib
 
 LIBRARIES = (
@@ -11,3 +12,7 @@ LIBRARIES = (
 for library in LIBRARIES:
     with contextlib.suppress(Exception):  # a chapter that needs it will say what is wrong
         importlib.import_module(library)
+with contextlib.suppress(Exception):
+    importlib.import_module("numba").njit("void()")(lambda: None)  # the first compilation imports more
+gc.collect()
+gc.freeze()  # what is here stays: kernels need not look through it for garbage

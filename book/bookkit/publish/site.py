@@ -23,7 +23,7 @@ BUILT_FROM = BUILD / "html.sha256"  # of what the site was built from
 PROGRAMS = ("_static", "_templates", "bookkit")  # what makes the site, beside its sources
 # not in the source folder: Jupyter Book would load every script of _static on every page
 NO_PAGES = (*PROGRAMS, ".ipynb_checkpoints", "record", "*.egg-info")
-ICON, ICON_RULE = re.compile(r"\bfa-[\w-]+"), re.compile(r'[^{}]*\bfa-[^{}]*:before\{content:"\\\w+"\}')
+ICON, ICON_RULE = re.compile(r"fa-[\w-]+"), re.compile(r'[^{}]*\bfa-[^{}]*:before\{content:"\\\w+"\}')
 
 
 def build(
@@ -88,12 +88,8 @@ def build(
     if origin:
         hosting.announce(config, origin, glued.get("introduction"), extra, pool)
     (folder / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    command = ["build", str(source), "--config", str(folder / "_config.yml")]
-    command += ["--toc", str(folder / "_toc.yml"), "--path-output", str(scratch)]
-    command += ["-W", "-n", "--keep-going", "--all", "-q"]
-    log = scratch / "site.log"
-    status = pool.submit(kernels.call, _jupyter_book, command, folder, log).result()
-    site = scratch / "_build" / "html"
+    log, site = scratch / "site.log", scratch / "html"
+    status = pool.submit(kernels.call, _sphinx, source, folder, site, log).result()
     if status or not (site / "index.html").exists():
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         full = files.full_disk(said)
@@ -121,14 +117,30 @@ def build(
     return 0
 
 
-def _jupyter_book(command: list[str], folder: pathlib.Path, log: pathlib.Path) -> None:
-    """Run `jupyter-book` in this process, in a folder without files of a user's, its output in a file."""
+def _sphinx(source: pathlib.Path, folder: pathlib.Path, site: pathlib.Path, log: pathlib.Path) -> None:
+    """Build the site, in this process, as `jupyter-book build -W -n --keep-going` does, but on all cores.
+
+    The current folder is one without files of a user's; the output goes to the file `log`.
+    """
     os.chdir(folder)
     for output in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), output)
-    from jupyter_book.cli.main import main
+    from jupyter_book.sphinx import build_sphinx
 
-    main(command)
+    status = build_sphinx(
+        source,
+        site,
+        noconfig=True,
+        path_config=folder / "_config.yml",
+        confoverrides=dict(
+            external_toc_path=str(folder / "_toc.yml"), nitpicky=True, latex_individualpages=False
+        ),
+        warningiserror=True,
+        keep_going=True,
+        quiet=True,
+        jobs=os.cpu_count(),
+    )
+    sys.exit(1 if status else 0)
 
 
 def _drop_unused_icons(site: pathlib.Path) -> None:

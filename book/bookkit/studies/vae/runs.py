@@ -5,14 +5,14 @@ import hashlib
 import json
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from bookkit import data, processes, record
+from bookkit import data, engines, processes, record
 from bookkit.progress import training_progress
 from bookkit.settings import Settings
 from bookkit.studies.vae import ESTIMATORS
@@ -26,7 +26,6 @@ VERSION = 1  # raise it when a change gives the same settings other results
 SAMPLES = 100  # of the test bound
 BINARISATION_SEED, TEST_SEED = 20, 21  # the same for all nets
 DISARMS = ("leave-one-out", "relax", "arm", "disarm")  # estimators that its paper compares
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # per process
 
 SCHEMA = pa.schema(
     [("key", pa.string()), ("version", pa.int64()), ("data", pa.string()), ("dataset", pa.string())]
@@ -112,7 +111,7 @@ def key(checksum: str, run: Run) -> str:
 
 
 def train(runs: Sequence[Run], source: data.Data, settings: Settings) -> tuple[pd.DataFrame, int]:
-    """Train the nets that this build's record lacks, each in a process of one thread.
+    """Train the nets that this build's record lacks, each by one thread.
 
     Returns:
         All of them in their order, one row each as from `read`, and how many were trained now.
@@ -124,20 +123,28 @@ def train(runs: Sequence[Run], source: data.Data, settings: Settings) -> tuple[p
     folder = settings.record / "vae" if settings.record else None
 
     def trained(lacking: list[Run]) -> Iterator[record.Row]:
-        images = binarised(source)
-        with (
-            training_progress(sum(run.steps for run in lacking)) as advance,
-            processes.pool(min(settings.threads, len(lacking)), ONE_THREAD) as pool,
-        ):
-            tasks = {pool.submit(measure, run, images["train"], images["test"]): run for run in lacking}
-            for task in concurrent.futures.as_completed(tasks):
-                run = tasks[task]
+        with training_progress(sum(run.steps for run in lacking)) as advance:
+            for run, measured in _measured(lacking, binarised(source), settings.threads):
                 fields = {"version": VERSION, **run._asdict(), "every": RECORD_EVERY}
-                yield record.signed(keys[run], source, {**fields, **task.result()}, COMPUTED_WITH)
+                yield record.signed(keys[run], source, {**fields, **measured}, COMPUTED_WITH)
                 advance(run.steps)
 
     rows, count = record.completed(keys, folder, settings.fresh, trained, SCHEMA)
     return pd.DataFrame(rows, columns=SCHEMA.names), count
+
+
+def _measured(
+    runs: Sequence[Run], images: Mapping[str, np.ndarray], processors: int
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Yield each run and what `measure` says of it, as they are done."""
+    train, test = images["train"], images["test"]
+    if processors == 1:  # no process of its own: it would first import TensorFlow
+        yield from ((run, measure(run, train, test)) for run in runs)
+        return
+    with processes.pool(min(processors, len(runs)), engines.ONE_THREAD) as pool:
+        tasks = {pool.submit(measure, run, train, test): run for run in runs}
+        for task in concurrent.futures.as_completed(tasks):
+            yield tasks[task], task.result()
 
 
 def read(path: pathlib.Path) -> pd.DataFrame:
