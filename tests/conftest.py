@@ -198,7 +198,8 @@ class Armed:
 def barriers(page, part=None):
     """Serious violations of the rules for accessible pages, once all animations have ended."""
     page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
-    options = {"preload": False}  # it would fetch the style sheets, which a file may not
+    # to preload would fetch the style sheets, which a file may not; passes in detail take as long again
+    options = {"preload": False, "resultTypes": ["violations"]}
     # a drawing is one image to a screen reader, whatever it is made of
     context = {"include": [[part or "html"]], "exclude": [[".bsn-figure svg > *"]]}
     violations = Axe().run(page, context=context, options=options).response["violations"]

@@ -1,11 +1,14 @@
 """What was compiled is found again by another process, and sources that differ do not share it."""
 
+import dataclasses
 import os
+import runpy
 import subprocess
 import sys
 
-from bookkit import environment
-from bookkit.compiled import jit
+from bookkit import data, environment
+from bookkit.compiled import jit, kernels, nets
+from bsn import Spec, curves
 
 TRAIN = """
 import numpy as np
@@ -32,3 +35,16 @@ def test_the_folder_tells_sources_and_codes_apart():
     digest = environment.source_digest
     assert jit.FOLDER.name == digest(jit.SOURCES)
     assert jit.FOLDER.name not in (digest(jit.SOURCES[1:]), digest(jit.SOURCES[:-1]))
+
+
+def test_the_set_up_compiles_all_that_trains():
+    """Nets of other estimators, depths and numbers need no more than their rule."""
+    runpy.run_module("bookkit.compiled", run_name="__main__")
+    before = [[*function.signatures] for function in (kernels.train, kernels.evaluate)]
+    short = dict(learning_rate=0.1, epochs=1, steps_per_epoch=101)
+    annealed = Spec(estimator="sigmoid-adjusted", slope_rate=1.1, slope_in_training=True, **short)
+    deep = Spec(estimator="variance-adjusted", hidden=(9, 8), stable_loss=True, **short)
+    specs = [annealed, Spec(estimator="sigmoid", **short), deep, dataclasses.replace(deep, learning_rate=0.2)]
+    source = data.load("digits")
+    curves.train(specs, source.parts, source.classes, engine=lambda group: nets.Nets(group, source))
+    assert before == [[*function.signatures] for function in (kernels.train, kernels.evaluate)]

@@ -1,10 +1,12 @@
-"""Processes of a pool end with their parent, however that ends."""
+"""Processes of a pool end with their parent, however that ends; those of a build share what XLA compiled."""
 
 import subprocess
 import sys
 import time
 
 import psutil
+
+from bookkit import processes
 
 PARENT = """
 import subprocess
@@ -16,10 +18,10 @@ if __name__ == "__main__":
 """
 
 
-def running(processes):
+def running(several):
     """Those that have not ended; a zombie has, whoever is to reap it."""
     alive = []
-    for process in processes:
+    for process in several:
         try:
             alive += [process] if process.status() != psutil.STATUS_ZOMBIE else []
         except psutil.NoSuchProcess:
@@ -43,3 +45,22 @@ def test_a_pool_and_what_its_tasks_started_end_when_the_parent_is_killed(tmp_pat
     while running(started):
         assert time.monotonic() < deadline, running(started)
         time.sleep(0.1)
+
+
+def multiplied():
+    from bsn.backend import tf
+
+    return float(tf.function(lambda x: tf.sigmoid(x @ x), jit_compile=True)(tf.ones([8, 8]))[0, 0])
+
+
+def test_a_program_is_compiled_once_for_all_processes(tmp_path):
+    """Whatever the folder's name: TensorFlow reads it among other flags."""
+    folder = tmp_path / """my "first" 'book' \\ 📷"""
+    folder.mkdir()
+    written = []
+    for _ in range(2):
+        with processes.pool(1, processes.surroundings(folder)) as pool:
+            assert pool.submit(multiplied).result() > 0.99
+        [program] = (folder / "programs").iterdir()
+        written.append(program.stat().st_mtime_ns)
+    assert written[0] == written[1]

@@ -250,6 +250,8 @@ def test_training_rises_is_paired_and_recorded(tmp_path):
     again, count_again = runs.train(chosen, source, settings)
     assert (count, count_again) == (3, 0)
     pd.testing.assert_frame_equal(again, nets)
+    here, _ = runs.train(chosen[:1], source, Settings(record=None, threads=1))  # in no process of its own
+    assert (here.curve[0], here.test_bound[0]) == (nets.curve[0], nets.test_bound[0])
     assert list(nets[list(runs.Run._fields)].itertuples(index=False, name=None)) == chosen
     curves = np.stack(nets.curve)
     assert curves.shape == (3, 2) and (curves[:, 1] > curves[:, 0] + 0.5).all()

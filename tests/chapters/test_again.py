@@ -1,6 +1,5 @@
 """Building again: a chapter runs again if a file that it used has changed, and not if another has."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import digests, run_bsn
 
-from bookkit import data
+from bookkit import data, processes
+from bookkit.paths import BOOK, ROOT
+from bookkit.publish import executed, runner
 
 NAME = "experiment_0"
 SCRIPT = """
@@ -113,10 +114,14 @@ def test_a_change_of_what_a_chapter_used_runs_it_again(built):
     assert f"[1/1] {NAME} unchanged" in again(built).stderr
 
 
-def test_what_a_kernels_own_processes_use_counts(built):
-    """Those of the VAE train in processes of their own, which import its model."""
-    text = json.loads(result(built, "vae").read_text())
-    assert "book/bookkit/studies/vae/model.py" in text["metadata"]["bsn"]["files"]
+def test_what_a_kernels_own_processes_use_counts(tmp_path, monkeypatch):
+    """As those that train several VAEs at once, which import its model."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (runner.AUDIT, ROOT, BOOK))))
+    monkeypatch.setenv("BSN_USED_FILES", str(tmp_path / "files"))
+    with processes.pool(1, {}) as pool:
+        pool.submit(exec, "import bookkit.studies.vae.model").result()
+    used = executed.used_files(BOOK / "vae.ipynb", tmp_path / "files", executed.file_digests())
+    assert "book/bookkit/studies/vae/model.py" in used
 
 
 def test_a_damaged_record_is_named_and_refused(built):

@@ -109,7 +109,7 @@ def build(
                 unfinished.unlink()
             try:
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
-                with runner.workers(settings, scratch) as pool:
+                with runner.workers(settings, scratch, len(chosen)) as pool:
                     pool.submit(kernels.prepare)  # it begins while it is found out what has to be done
                     failures = runner.run(chosen, values, facts, checksum, settings, scratch, pool)
                     status = site.build(pages(), known, failures, scratch, pool)

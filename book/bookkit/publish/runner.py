@@ -109,11 +109,11 @@ def _expected_seconds(path: pathlib.Path) -> float:
 
 
 def workers(
-    settings: Settings, scratch: pathlib.Path
+    settings: Settings, scratch: pathlib.Path, chapters: int
 ) -> contextlib.AbstractContextManager[concurrent.futures.Executor]:
-    """Return the pool of processes that run chapters, and build the site."""
+    """Return the pool of processes that run so many chapters, and build the site."""
     variables = processes.surroundings(scratch) | settings.environment() | kernels.PROVISIONER
-    return processes.pool(_jobs(settings), variables)
+    return processes.pool(min(_jobs(settings), chapters), variables)
 
 
 def _jobs(settings: Settings) -> int:
