@@ -29,6 +29,9 @@ OUTSIDE = """all => all.filter(text => {
     const whole = text.ownerSVGElement.getBoundingClientRect();
     return box.left < whole.left - 2 || box.right > whole.right + 2;
 }).map(text => text.textContent)"""
+BEYOND = """all => all.filter(table => table.getBoundingClientRect().right
+    > table.closest(".bd-article").getBoundingClientRect().right + 1).map(table => table.textContent)"""
+CUT_OFF = """all => all.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent)"""
 
 
 def site_pages():
@@ -38,7 +41,7 @@ def site_pages():
 
 @pytest.mark.parametrize("name", site_pages())
 def test_page_in_a_browser(site, open_page, name):
-    """Nothing fails, comes from elsewhere or sticks out; no barrier; light; figures follow the theme."""
+    """Nothing fails, is cut or comes from elsewhere; no barrier; light; figures follow the theme."""
     colours = {}
     for width, theme in VIEWS:
         page = open_page((site / f"{name}.html").as_uri(), width, color_scheme=theme)
@@ -52,6 +55,8 @@ def test_page_in_a_browser(site, open_page, name):
         assert not barriers(page), (width, theme)
         if name in book.chapters():
             colours[theme] = assert_figures(site, page, width)
+        if width > 1000:
+            assert_whole(page)
     assert name not in book.chapters() or set.isdisjoint(*colours.values())
 
 
@@ -81,6 +86,18 @@ def assert_figures(site, page, width):
     return colours
 
 
+def assert_whole(page):
+    """Code and tables are, on a small laptop; a fold has something in it, and no other fold beside it."""
+    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    assert not page.locator(".bd-article pre, .bd-article .cell_output").evaluate_all(CUT_OFF)
+    assert not page.locator(".bd-article table").evaluate_all(BEYOND)
+    folds = page.locator(".bd-article details.above-input")
+    assert all(text.strip() for text in folds.locator("pre").all_text_contents())
+    assert not page.locator(".cell:has(details.above-input):not(:has(.cell_output))").count()
+    assert not page.locator(".cell:has(details.above-input) + .cell:has(details.above-input)").count()
+    assert not page.locator("details details").count()
+
+
 def test_every_colour_of_a_figure_follows_the_theme(site):
     """None is left as it was drawn, except in pictures; and both themes define each variable."""
     sheet = (site / "_static" / "figures.css").read_text()
@@ -91,25 +108,6 @@ def test_every_colour_of_a_figure_follows_the_theme(site):
         for figure in re.findall(r'<div class="bsn-figure">.*?</div>', page, re.S):
             assert not re.search(r"(fill|stroke): #", figure), name
             assert set(re.findall(r"var\((--bsn-[\w-]+)", figure)) <= {variable for variable, _ in defined}
-
-
-BEYOND = """all => all.filter(table => table.getBoundingClientRect().right
-    > table.closest(".bd-article").getBoundingClientRect().right + 1).map(table => table.textContent)"""
-CUT_OFF = """all => all.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent)"""
-
-
-@pytest.mark.parametrize("name", site_pages())
-def test_code_and_tables_are_whole_on_a_small_laptop(site, open_page, name):
-    """At 1280 pixels; and folded code stands alone: a fold has something in it, and no other beside it."""
-    page = open_page((site / f"{name}.html").as_uri(), 1280)
-    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
-    assert not page.locator(".bd-article pre, .bd-article .cell_output").evaluate_all(CUT_OFF)
-    assert not page.locator(".bd-article table").evaluate_all(BEYOND)
-    folds = page.locator(".bd-article details.above-input")
-    assert all(text.strip() for text in folds.locator("pre").all_text_contents())
-    assert not page.locator(".cell:has(details.above-input):not(:has(.cell_output))").count()
-    assert not page.locator(".cell:has(details.above-input) + .cell:has(details.above-input)").count()
-    assert not page.locator("details details").count()
 
 
 @pytest.mark.parametrize("term, name", [("annealing", "experiment_3"), ("Bonferroni", "scorecard")])
