@@ -19,7 +19,7 @@ from conftest import abridge, digests
 
 from bookkit import files, record
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("keep")]  # one process builds for them all
+pytestmark = pytest.mark.slow
 
 CHAPTERS = ("experiment_0", "introduction")
 MARK = "BSN_TEST_KEEP"  # of the environment of all processes that a test starts
