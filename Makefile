@@ -57,5 +57,5 @@ $(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/pyth
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable . --editable book
 	@export PYTHONDONTWRITEBYTECODE=; { $(VENV)/bin/python -m bookkit.compiled & $(VENV)/bin/python -c \
 		"import bookkit.publish.libraries, papermill, debugpy, distributed, keras; \
-		import jupyter_book.sphinx, sphinx_book_theme, sphinxcontrib.bibtex"; wait; } 2>/dev/null || true
+		import jupyter_book.sphinx, sphinx_book_theme, sphinxcontrib.bibtex"; wait; } 2>/dev/null
 	@echo "$(CURDIR)" > $@

@@ -17,7 +17,7 @@ from bsn.training import Layers
 
 # a product of these nets is too small to be shared among cores: each trains other nets
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1"}
-os.environ |= {**ONE_THREAD, **os.environ}
+os.environ |= ONE_THREAD | os.environ
 
 Submit = Callable[[list[Spec], str, bool], concurrent.futures.Future[list[record.Row]]]
 

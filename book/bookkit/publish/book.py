@@ -112,7 +112,7 @@ def build(
                 with runner.workers(settings, scratch, len(chosen)) as pool:
                     pool.submit(kernels.prepare)  # it begins while it is found out what has to be done
                     failures = runner.run(chosen, values, facts, checksum, settings, scratch, pool)
-                    status = site.build(pages(), known, failures, scratch, pool)
+                    status = site.build(pages(), known, failures, scratch, pool, settings.threads)
             except concurrent.futures.BrokenExecutor:
                 raise InputError(
                     "a process of the build died; often of too little memory; "

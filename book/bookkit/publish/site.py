@@ -32,6 +32,7 @@ def build(
     failures: Collection[str],
     scratch: pathlib.Path,
     pool: concurrent.futures.Executor,
+    jobs: int,
 ) -> int:
     """Build the site from the last executed notebooks, warnings as errors; return the exit status, 0 or 1.
 
@@ -42,6 +43,7 @@ def build(
         names: those of all pages.
         chapters, failures: the pages that are notebooks, and those of them whose last run failed.
         pool: that of `bookkit.publish.runner.workers`.
+        jobs: how many pages are read or written at once.
     """
     folder = scratch / "site"
     source, extra = folder / "book", folder / "extra"
@@ -89,7 +91,7 @@ def build(
         hosting.announce(config, origin, glued.get("introduction"), extra, pool)
     (folder / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     log, site = scratch / "site.log", scratch / "html"
-    status = pool.submit(kernels.call, _sphinx, source, folder, site, log).result()
+    status = pool.submit(kernels.call, _sphinx, source, folder, site, log, jobs).result()
     if status or not (site / "index.html").exists():
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         full = files.full_disk(said)
@@ -117,8 +119,10 @@ def build(
     return 0
 
 
-def _sphinx(source: pathlib.Path, folder: pathlib.Path, site: pathlib.Path, log: pathlib.Path) -> None:
-    """Build the site, in this process, as `jupyter-book build -W -n --keep-going` does, but on all cores.
+def _sphinx(
+    source: pathlib.Path, folder: pathlib.Path, site: pathlib.Path, log: pathlib.Path, jobs: int
+) -> None:
+    """Build the site, in this process, as `jupyter-book build -W -n --keep-going` does, but on several cores.
 
     The current folder is one without files of a user's; the output goes to the file `log`.
     """
@@ -138,7 +142,7 @@ def _sphinx(source: pathlib.Path, folder: pathlib.Path, site: pathlib.Path, log:
         warningiserror=True,
         keep_going=True,
         quiet=True,
-        jobs=os.cpu_count(),
+        jobs=jobs,
     )
     sys.exit(1 if status else 0)
 
