@@ -25,11 +25,22 @@ def pool(workers: int, environment: Mapping[str, str]) -> Iterator[concurrent.fu
     try:
         yield executor
     except BaseException:
-        for process in multiprocessing.active_children():
-            _kill(process.pid)
+        kill_children()
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these variables, too, in this process's environment."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def surroundings(scratch: pathlib.Path) -> dict[str, str]:
@@ -74,6 +85,12 @@ def end_with_parent() -> None:
         _kill(os.getpid())
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def kill_children() -> None:
+    """Kill the processes that this one started by `multiprocessing`, and all that those started."""
+    for process in multiprocessing.active_children():
+        _kill(process.pid)
 
 
 def _kill(pid: int | None) -> None:

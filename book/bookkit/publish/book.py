@@ -78,7 +78,7 @@ def build(
     """
     import filelock
 
-    from bookkit import data
+    from bookkit import data, processes
     from bookkit.publish import kernels, runner, site
 
     known = chapters()
@@ -109,10 +109,10 @@ def build(
                 unfinished.unlink()
             try:
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
-                with runner.workers(settings, scratch, len(chosen)) as pool:
-                    pool.submit(kernels.prepare)  # it begins while it is found out what has to be done
-                    failures = runner.run(chosen, values, facts, checksum, settings, scratch, pool)
-                    status = site.build(pages(), known, failures, scratch, pool, settings.threads)
+                environment = processes.surroundings(scratch) | settings.environment()
+                with kernels.available(environment) as template:
+                    failures = runner.run(chosen, values, facts, checksum, settings, scratch)
+                    status = site.build(pages(), known, failures, scratch, template, settings.threads)
             except concurrent.futures.BrokenExecutor:
                 raise InputError(
                     "a process of the build died; often of too little memory; "

@@ -56,14 +56,14 @@ def announce(
     origin: Origin,
     landing: Any,
     extra: pathlib.Path,
-    pool: concurrent.futures.Executor,
+    template: concurrent.futures.Executor,
 ) -> None:
     """Add to a site's configuration what names its addresses: buttons, and what other sites read.
 
     Args:
         landing: the executed landing page, whose first figure is on the card; None if it was not run.
         extra: folder of further files of the site.
-        pool: of a process in a build's own surroundings, which draws the card.
+        template: a process in a build's own surroundings, which draws the card.
     """
     folder, address = f"{origin.folder}{BOOK.name}", site_address(origin)
     config["repository"] = {"url": origin.address, "branch": origin.branch, "path_to_book": folder}
@@ -81,7 +81,7 @@ def announce(
     pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
     if pictures:
         title, _, subtitle = config["title"].partition(", ")
-        pool.submit(_draw_card, title, subtitle, pictures[0], extra / CARD).result()
+        template.submit(_draw_card, title, subtitle, pictures[0], extra / CARD).result()
         options |= {"ogp_image": address + CARD, "ogp_image_alt": config["title"]}
     config["sphinx"]["config"] |= options
 

@@ -4,16 +4,17 @@ Importing TensorFlow and the rest takes longer than most chapters need for all t
 since macOS's own libraries do not survive a fork: elsewhere kernels start as Jupyter starts them.
 """
 
+import concurrent.futures
 import contextlib
-import functools
+import contextvars
 import multiprocessing
 import os
 import runpy
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -22,45 +23,28 @@ from jupyter_client.provisioning import LocalProvisioner
 from bookkit import processes
 from bookkit.paths import BOOK
 
-CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-PROVISIONER = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "bookkit"} if sys.platform == "linux" else {}
+# more variables of the kernels that a thread starts
+ENVIRONMENT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("ENVIRONMENT")
+_template: concurrent.futures.Executor
+_forked: dict[int, Any] = {}  # of the template: its kernels, by process id
 
 
-@functools.cache
-def prepare() -> None:
-    """Begin to import the libraries, with this process's environment; once is enough."""
+@contextlib.contextmanager
+def available(environment: Mapping[str, str]) -> Iterator[concurrent.futures.Executor]:
+    """Have kernels in the surroundings of these variables; yield the process that they are forked from."""
+    global _template
+    environment = {**environment, "JUPYTER_DEFAULT_PROVISIONER_NAME": "bookkit"}
+    with processes.environment(environment), processes.pool(1, {}) as _template:
+        _template.submit(_import_libraries)  # it begins while it is found out what has to be done
+        yield _template
+
+
+def _import_libraries() -> None:
+    os.chdir(BOOK)  # where no settings of a user's lie
     # this process has its parent's path; what a new interpreter finds is the kernels'
     fresh = [sys.executable, "-c", "import sys; print(*sys.path, sep='\\n')"]
     sys.path[:] = subprocess.check_output(fresh, encoding="utf-8").splitlines()
-    if sys.platform == "linux":
-        from multiprocessing import forkserver
-
-        CONTEXT.set_forkserver_preload(["bookkit.publish.libraries"])
-        usual = tempfile.gettempdir()
-        # its socket's path must be short, wherever the checkout lies
-        tempfile.tempdir = f"/proc/{os.getpid()}/fd/{os.open(usual, os.O_RDONLY)}"
-        with contextlib.chdir(BOOK):  # where no settings of a user's lie
-            forkserver.ensure_running()
-        tempfile.tempdir = usual
-
-
-def call(function: Callable[..., object], *arguments: Any) -> int:
-    """Call a function in a process that has the libraries; return its exit status."""
-    prepare()
-    process = _start(function, *arguments)
-    process.join()
-    return process.exitcode
-
-
-def _start(function: Callable[..., object], *arguments: Any) -> Any:
-    process = CONTEXT.Process(target=_run, args=(function, *arguments))
-    process.start()
-    return process
-
-
-def _run(function: Callable[..., object], *arguments: Any) -> None:
-    processes.end_with_parent()
-    function(*arguments)
+    from bookkit.publish import libraries  # noqa: F401
 
 
 class Provisioner(LocalProvisioner):
@@ -70,7 +54,11 @@ class Provisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the kernel of a command line; see `jupyter_client.provisioning.KernelProvisionerBase`."""
-        self.process = _Process(cmd[cmd.index("-f") :], kwargs["env"], kwargs.get("cwd", os.getcwd()))
+        kwargs["env"] = {**kwargs["env"], **ENVIRONMENT.get()}
+        if sys.platform != "linux":
+            silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            return await super().launch_kernel(cmd, **kwargs, **silent)
+        self.process = _Process(cmd[cmd.index("-f") :], kwargs["env"], kwargs["cwd"])
         self.pid = self.process.pid
         return self.connection_info
 
@@ -81,23 +69,39 @@ class _Process:
     stdin = stdout = stderr = None
 
     def __init__(self, *arguments: Any) -> None:
-        self._process = _start(_run_kernel, *arguments)
-        self.pid = self._process.pid
+        self.pid = _template.submit(_fork, *arguments).result()
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        try:
+            return _template.submit(_exit_status, self.pid).result()
+        except concurrent.futures.BrokenExecutor:  # kernels end with the process that they were forked from
+            return -signal.SIGKILL
 
     def wait(self) -> int | None:
-        self._process.join()
-        return self._process.exitcode
+        while self.poll() is None:
+            time.sleep(0.1)
+        return self.poll()
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
 
 
+def _fork(*arguments: Any) -> int:
+    process = multiprocessing.get_context("fork").Process(target=_run_kernel, args=arguments)
+    process.start()
+    assert process.pid
+    _forked[process.pid] = process
+    return process.pid
+
+
+def _exit_status(pid: int) -> int | None:
+    return _forked[pid].exitcode
+
+
 def _run_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> None:
     """Be the kernel that `python -m ipykernel_launcher` would be with these variables in that folder."""
+    processes.end_with_parent()
     os.setsid()  # Ctrl-C is the build's to handle
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()

@@ -9,10 +9,12 @@ LIBRARIES = (
     "sklearn.datasets", "numba", "ipykernel.kernelapp", "matplotlib_inline.config", "myst_nb", "jsonschema",
 )  # fmt: skip
 
+gc.disable()  # nothing of them is garbage, and to look for it takes a fifth of the time
 for library in LIBRARIES:
     with contextlib.suppress(Exception):  # a chapter that needs it will say what is wrong
         importlib.import_module(library)
 with contextlib.suppress(Exception):
     importlib.import_module("numba").njit("void()")(lambda: None)  # the first compilation imports more
+gc.enable()
 gc.collect()
 gc.freeze()  # what is here stays: kernels need not look through it for garbage

@@ -1,7 +1,7 @@
-"""Chapters through papermill, several at a time, each in a process of its own."""
+"""Chapters through papermill, several at a time, each with a kernel of its own."""
 
 import concurrent.futures
-import contextlib
+import logging
 import os
 import pathlib
 import sys
@@ -24,6 +24,8 @@ CLUSTER_JOBS = 6  # they only wait for their nets, but each keeps a kernel of ha
 START = 3.0  # seconds of a chapter that trains nothing
 AUDIT = pathlib.Path(__file__).with_name("audit")
 
+logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are reported here
+
 
 def run(
     chapters: Mapping[str, pathlib.Path],
@@ -32,14 +34,12 @@ def run(
     checksum: str,
     settings: Settings,
     scratch: pathlib.Path,
-    pool: concurrent.futures.Executor,
 ) -> dict[str, str]:
     """Run the chapters whose executed notebooks are stale, the longest first.
 
     Args:
         parameters: name of a chapter -> those set in place of their defaults.
         facts: the `dataset` and `profile` of this build, whose data have that `checksum`.
-        pool: that of `workers`.
 
     Returns:
         name -> the reason, in one line, for each chapter that failed.
@@ -70,26 +70,31 @@ def run(
     expected = {name: START + _expected_seconds(chapters[name]) for name in reasons}
     waiting = dict(expected)
     threads = max(1, settings.threads // together)
-    running = {
-        pool.submit(
-            _run_one, name, chapters[name], parameters[name], facts_of[name], digests, scratch, threads
-        ): name
-        for name in reasons
-    }
-    try:
-        for future in concurrent.futures.as_completed(running):
-            name, failure = running[future], future.result()
-            if failure and files.full_disk(failure):
-                raise InputError(f"{name}: cannot write: {failure}; {_kept(done, len(chapters))}")
-            if failure:
-                failures[name] = failure
-            del waiting[name]
-            seconds = time.monotonic() - started
-            took = f"{seconds:.0f} s{reasons[name] and ', '}{reasons[name]}"
-            left = _time_left(seconds, expected, waiting)
-            finish(name, f"{'FAILED' if failure else 'done'} ({took}){left}")
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_kept(done, len(chapters))) from None
+    with concurrent.futures.ThreadPoolExecutor(together) as pool:
+        running = {
+            pool.submit(
+                _run_one, name, chapters[name], parameters[name], facts_of[name], digests, scratch, threads
+            ): name
+            for name in reasons
+        }
+        try:
+            for future in concurrent.futures.as_completed(running):
+                name, failure = running[future], future.result()
+                if failure and files.full_disk(failure):
+                    raise InputError(f"{name}: cannot write: {failure}; {_kept(done, len(chapters))}")
+                if failure:
+                    failures[name] = failure
+                del waiting[name]
+                seconds = time.monotonic() - started
+                took = f"{seconds:.0f} s{reasons[name] and ', '}{reasons[name]}"
+                left = _time_left(seconds, expected, waiting)
+                finish(name, f"{'FAILED' if failure else 'done'} ({took}){left}")
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            processes.kill_children()  # the threads end with their kernels
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(_kept(done, len(chapters))) from None
+            raise
     return failures
 
 
@@ -108,14 +113,6 @@ def _expected_seconds(path: pathlib.Path) -> float:
     return nbformat.read(path, as_version=4).metadata.get("bsn", {}).get("expected_seconds", 0)
 
 
-def workers(
-    settings: Settings, scratch: pathlib.Path, chapters: int
-) -> contextlib.AbstractContextManager[concurrent.futures.Executor]:
-    """Return the pool of processes that run so many chapters, and build the site."""
-    variables = processes.surroundings(scratch) | settings.environment() | kernels.PROVISIONER
-    return processes.pool(min(_jobs(settings), chapters), variables)
-
-
 def _jobs(settings: Settings) -> int:
     return CLUSTER_JOBS if settings.scheduler else JOBS
 
@@ -130,11 +127,11 @@ def _run_one(
     threads: int,
 ) -> str | None:
     """Run a chapter and write its executed notebook; returns the reason, in one line, if it failed."""
-    kernels.prepare()
     log = scratch / f"{name.replace('/', '--')}.files"
-    os.environ |= {"BSN_USED_FILES": str(log), "BSN_THREADS": str(threads)}
     # a helper beside the chapter can be imported, as in Jupyter; nothing else that lies about
-    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (AUDIT, ROOT, BOOK, path.parent)))
+    folders = os.pathsep.join(map(str, (AUDIT, ROOT, BOOK, path.parent)))
+    variables = {"BSN_USED_FILES": str(log), "BSN_THREADS": str(threads), "PYTHONPATH": folders}
+    kernels.ENVIRONMENT.set(variables)
     try:
         notebook = _execute(path, parameters)
         for key in ("input_path", "output_path"):  # absolute paths of this machine
@@ -149,6 +146,8 @@ def _run_one(
             return "its result cannot be read back"
     except papermill.PapermillExecutionError as error:
         return " ".join(f"code cell {error.exec_count}: {error.ename}: {error.evalue}".split())
+    except concurrent.futures.BrokenExecutor:
+        raise
     except Exception as error:  # of many kinds: a full disk, a kernel that dies, a malformed notebook
         if "Kernel died" in str(error):
             return "its kernel died; often of too little memory"
@@ -157,7 +156,9 @@ def _run_one(
 
 
 def _execute(path: pathlib.Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
-    options = {"kernel_name": "python3", "progress_bar": False, "cwd": path.parent}
+    options = {"kernel_name": "python3", "progress_bar": False}
+    # not papermill's `cwd`: that would be this process's, and so the other chapters'
+    options["resources"] = {"metadata": {"path": str(path.parent)}}
     try:
         return papermill.execute_notebook(path, None, parameters, **options)
     except RuntimeError as error:  # two kernels that start at once may choose the same port: then one dies

@@ -16,7 +16,7 @@ import yaml
 from bookkit import files
 from bookkit.data import dataset_title
 from bookkit.paths import BOOK, BUILD, CONFIG, ROOT, SITE, TOC
-from bookkit.publish import executed, hosting, kernels, pages
+from bookkit.publish import executed, hosting, pages
 from bsn.errors import InputError
 
 BUILT_FROM = BUILD / "html.sha256"  # of what the site was built from
@@ -31,7 +31,7 @@ def build(
     chapters: Mapping[str, pathlib.Path],
     failures: Collection[str],
     scratch: pathlib.Path,
-    pool: concurrent.futures.Executor,
+    template: concurrent.futures.Executor,
     jobs: int,
 ) -> int:
     """Build the site from the last executed notebooks, warnings as errors; return the exit status, 0 or 1.
@@ -42,7 +42,7 @@ def build(
     Args:
         names: those of all pages.
         chapters, failures: the pages that are notebooks, and those of them whose last run failed.
-        pool: that of `bookkit.publish.runner.workers`.
+        template: the process that `bookkit.publish.kernels.available` yields, which has the libraries.
         jobs: how many pages are read or written at once.
     """
     folder = scratch / "site"
@@ -88,10 +88,10 @@ def build(
         return 0
     print("bsn: building the site ...", file=sys.stderr)
     if origin:
-        hosting.announce(config, origin, glued.get("introduction"), extra, pool)
+        hosting.announce(config, origin, glued.get("introduction"), extra, template)
     (folder / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     log, site = scratch / "site.log", scratch / "html"
-    status = pool.submit(kernels.call, _sphinx, source, folder, site, log, jobs).result()
+    status = template.submit(_sphinx, source, folder, site, log, jobs).result()
     if status or not (site / "index.html").exists():
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         full = files.full_disk(said)
@@ -121,7 +121,7 @@ def build(
 
 def _sphinx(
     source: pathlib.Path, folder: pathlib.Path, site: pathlib.Path, log: pathlib.Path, jobs: int
-) -> None:
+) -> int:
     """Build the site, in this process, as `jupyter-book build -W -n --keep-going` does, but on several cores.
 
     The current folder is one without files of a user's; the output goes to the file `log`.
@@ -131,7 +131,7 @@ def _sphinx(
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), output)
     from jupyter_book.sphinx import build_sphinx
 
-    status = build_sphinx(
+    return build_sphinx(
         source,
         site,
         noconfig=True,
@@ -144,7 +144,6 @@ def _sphinx(
         quiet=True,
         jobs=jobs,
     )
-    sys.exit(1 if status else 0)
 
 
 def _drop_unused_icons(site: pathlib.Path) -> None:
