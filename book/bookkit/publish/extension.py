@@ -9,6 +9,7 @@ from typing import Any
 from docutils import nodes
 from latex2mathml.converter import convert
 from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, create_figure_context
+from pybtex.plugin import find_plugin, register_plugin
 from sphinx.application import Sphinx
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
@@ -124,4 +125,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     # it does not say so, and acts after all pages have been read
     app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
     app.connect("html-page-context", _lighten, priority=900)  # after the theme has added its own
+    # else each citation looks for it among all packages installed
+    register_plugin("pybtex.backends", "plaintext", find_plugin("pybtex.backends", "plaintext"), force=True)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
