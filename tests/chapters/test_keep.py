@@ -185,14 +185,18 @@ def test_a_site_that_cannot_be_built_leaves_the_last_one(built):
 
 
 def test_a_process_that_is_killed_is_a_line(built):
-    """As by a system that is out of memory: what was done is kept, and no kernel outlives it."""
+    """As by a system that is out of memory: what was done is kept, and no kernel outlives it.
+
+    It is the one process that imports the libraries, for all kernels and for the site.
+    """
     before = results(built)
     process = subprocess.Popen(**build(built, "--fresh"), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     while not list((built / "_build" / "scratch").glob("*.files")):
         assert process.poll() is None
         time.sleep(0.1)
-    workers = psutil.Process(process.pid).children()
-    next(worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())).kill()
+    children = psutil.Process(process.pid).children()
+    [template] = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    template.kill()
     _, message = process.communicate()
     assert process.returncode == 2 and "Traceback" not in message
     says = "bsn: a process of the build died; often of too little memory; "

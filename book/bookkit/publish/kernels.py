@@ -1,7 +1,7 @@
 """Kernels that start at once: forked from a process that has imported the libraries which chapters use.
 
 Importing TensorFlow and the rest takes longer than most chapters need for all that they do. Only on Linux,
-since macOS's own libraries do not survive a fork: elsewhere kernels start as Jupyter starts them.
+since macOS's own libraries do not survive a fork: elsewhere that process starts kernels as Jupyter does.
 """
 
 import concurrent.futures
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -26,7 +26,7 @@ from bookkit.paths import BOOK
 # more variables of the kernels that a thread starts
 ENVIRONMENT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("ENVIRONMENT")
 _template: concurrent.futures.Executor
-_forked: dict[int, Any] = {}  # of the template: its kernels, by process id
+_exit_status: dict[int, Callable[[], int | None]] = {}  # of the template: how each of its kernels ended
 
 
 @contextlib.contextmanager
@@ -54,11 +54,7 @@ class Provisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the kernel of a command line; see `jupyter_client.provisioning.KernelProvisionerBase`."""
-        kwargs["env"] = {**kwargs["env"], **ENVIRONMENT.get()}
-        if sys.platform != "linux":
-            silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            return await super().launch_kernel(cmd, **kwargs, **silent)
-        self.process = _Process(cmd[cmd.index("-f") :], kwargs["env"], kwargs["cwd"])
+        self.process = _Process(cmd, {**kwargs["env"], **ENVIRONMENT.get()}, kwargs["cwd"])
         self.pid = self.process.pid
         return self.connection_info
 
@@ -68,13 +64,13 @@ class _Process:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, *arguments: Any) -> None:
-        self.pid = _template.submit(_fork, *arguments).result()
+    def __init__(self, command: list[str], environment: dict[str, str], folder: str) -> None:
+        self.pid = _template.submit(_start, command, environment, folder).result()
 
     def poll(self) -> int | None:
         try:
-            return _template.submit(_exit_status, self.pid).result()
-        except concurrent.futures.BrokenExecutor:  # kernels end with the process that they were forked from
+            return _template.submit(_poll, self.pid).result()
+        except concurrent.futures.BrokenExecutor:  # kernels end with the process that started them
             return -signal.SIGKILL
 
     def wait(self) -> int | None:
@@ -87,16 +83,23 @@ class _Process:
             os.kill(self.pid, number)
 
 
-def _fork(*arguments: Any) -> int:
-    process = multiprocessing.get_context("fork").Process(target=_run_kernel, args=arguments)
-    process.start()
-    assert process.pid
-    _forked[process.pid] = process
-    return process.pid
+def _start(command: list[str], environment: dict[str, str], folder: str) -> int:
+    """Start the kernel of a command line, in the template; return its process id."""
+    command = [*command, f"--IPKernelApp.parent_handle={os.getpid()}"]
+    if sys.platform == "linux":
+        arguments = command[command.index("-f") :], environment, folder
+        forked = multiprocessing.get_context("fork").Process(target=_run_kernel, args=arguments)
+        forked.start()
+        assert forked.pid
+        _exit_status[forked.pid] = lambda: forked.exitcode
+        return forked.pid
+    started = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True)
+    _exit_status[started.pid] = started.poll
+    return started.pid
 
 
-def _exit_status(pid: int) -> int | None:
-    return _forked[pid].exitcode
+def _poll(pid: int) -> int | None:
+    return _exit_status[pid]()
 
 
 def _run_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> None:
@@ -116,4 +119,4 @@ def _run_kernel(arguments: list[str], environment: dict[str, str], folder: str) 
 
     from ipykernel import kernelapp
 
-    kernelapp.launch_new_instance([*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
+    kernelapp.launch_new_instance(arguments)
