@@ -36,7 +36,10 @@ def available(environment: Mapping[str, str]) -> Iterator[concurrent.futures.Exe
     environment = {**environment, "JUPYTER_DEFAULT_PROVISIONER_NAME": "bookkit"}
     with processes.environment(environment), processes.pool(1, {}) as _template:
         _template.submit(_import_libraries)  # it begins while it is found out what has to be done
-        yield _template
+        try:
+            yield _template
+        finally:
+            processes.kill_children()  # where nothing has changed it still imports, for nothing
 
 
 def _import_libraries() -> None:
