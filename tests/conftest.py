@@ -195,12 +195,15 @@ class Armed:
         return os.mkdir, (str(self.path),)
 
 
-# of code, a word of each colour; all others of its class have that colour, too, and take axe as long again
+# of code, a word of each look: words whose classes, and those of all that they are in, are the same look the
+# same, and take axe as long again
 DIFFERENT_WORDS = """() => {
     const seen = new Set();
     for (const word of document.querySelectorAll(".highlight span")) {
-        if (seen.has(word.className)) word.replaceWith(...word.childNodes);
-        seen.add(word.className);
+        let look = "";
+        for (let part = word; part; part = part.parentElement) look += part.className + " < ";
+        if (seen.has(look)) word.replaceWith(...word.childNodes);
+        seen.add(look);
     }
 }"""
 

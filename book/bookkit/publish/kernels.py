@@ -77,9 +77,9 @@ class _Process:
             return -signal.SIGKILL
 
     def wait(self) -> int | None:
-        while self.poll() is None:
+        while (status := self.poll()) is None:
             time.sleep(0.1)
-        return self.poll()
+        return status
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
