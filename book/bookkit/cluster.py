@@ -32,8 +32,9 @@ _SOURCE = environment.source_digest(
     [*jit.SOURCES, jit.SOURCES[0].with_name("nets.py")], record.trainer_digest()
 )
 
-for _name in ("client", "comm", "core", "batched"):  # errors are reported here
-    logging.getLogger(f"distributed.{_name}").setLevel(logging.CRITICAL)
+_LOGGERS = ("distributed.client", "distributed.comm", "distributed.core", "distributed.batched")
+for _name in (*_LOGGERS, "asyncio", "tornado.application"):  # errors are reported here
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -39,6 +41,13 @@ def shared_cluster():
     with start(2) as shared:
         shared.wait_for_workers(2)
         yield shared
+
+
+@pytest.mark.parametrize("logger", ["asyncio", "tornado.application", "distributed.core"])
+def test_what_dask_forgets_as_it_ends_is_not_printed(logger, capfd):
+    code = "import logging; from bookkit import cluster; logging.getLogger(%r).error('never retrieved')"
+    subprocess.run([sys.executable, "-c", code % logger], check=True)
+    assert capfd.readouterr().err == ""
 
 
 def specs(seeds, **fields):
