@@ -5,8 +5,8 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 BUILD_ARGS ?=
 TEST_ARGS ?=
-# loadgroup: each test goes to whichever process is free
-PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+# loadfile: what the tests of a file share is set up once
+PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # of a checkout that was copied or renamed: its programs would run the other's
 ifneq ($(CURDIR),$(shell cat $(READY) 2>/dev/null || echo $(CURDIR)))
