@@ -27,7 +27,7 @@ def test_a_chapter_refuses_a_parameter_that_it_does_not_have(tmp_path, monkeypat
 
 def test_jupyter_book_alone(checkout, tmp_path, open_page):
     """Figures in the theme's colours, numbered, and numbers in the text; on some of the pages."""
-    copy, pages = tmp_path / "copy", ["neuron", "scorecard"]
+    copy, pages = tmp_path / "copy", ["neuron", "straight_through", "scorecard"]
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns("_build"))
     toc = {"format": "jb-book", "root": "book/why", "chapters": [{"file": f"book/{page}"} for page in pages]}
     (copy / "_toc.yml").write_text(yaml.safe_dump(toc))
