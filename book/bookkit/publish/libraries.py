@@ -6,7 +6,10 @@ import importlib
 
 LIBRARIES = (
     "tensorflow", "pandas", "pyarrow.parquet", "scipy.stats", "matplotlib.pyplot", "seaborn",
-    "sklearn.datasets", "numba", "ipykernel.kernelapp", "matplotlib_inline.config", "myst_nb", "jsonschema",
+    "sklearn.datasets", "numba", "jsonschema", "dask", "tqdm", "matplotlib_inline.config", "myst_nb.ext.glue",
+    "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "tornado.platform.asyncio",
+    # which those import when they are first used
+    "matplotlib.backends.backend_svg", "pandas.io.formats.style", "pyarrow.pandas_compat",
 )  # fmt: skip
 
 gc.disable()  # nothing of them is garbage, and to look for it takes a fifth of the time
