@@ -131,8 +131,8 @@ def recorded(curves: pd.DataFrame) -> pd.DataFrame:
         return tuple(net[name] for name in settings)
 
     rows = confirmatory.learning_curves(lambda net: of(net) in wanted)
-    known = {of(row) for row in rows}
-    rows += [row for row in experiments.book_rows() if of(row) in wanted and of(row) not in known]
+    wanted -= {of(row) for row in rows}
+    rows += [row for row in experiments.book_rows() if of(row) in wanted] if wanted else []
     return record.curves(rows).merge(labels, on=settings) if rows else curves.iloc[:0]
 
 
@@ -156,7 +156,7 @@ def against_published(curves: pd.DataFrame, experiment: str) -> pd.DataFrame:
     table = table.join(
         labels.merge(numbers, on=experiments.SETTINGS).set_index("label")[["published", "verdict"]]
     )
-    of_record = labels.merge(statistics.book_finals(), on=experiments.SETTINGS).groupby("label").final
+    of_record = statistics.book_finals(labels).groupby("label").final
     table["recorded"] = of_record.mean()
     ends = {label: statistics.prediction_interval(own) for label, own in of_record}
     table = table.join(pd.DataFrame.from_dict(ends, orient="index", columns=["low", "high"]))

@@ -120,19 +120,25 @@ def numbers(labelled: pd.DataFrame, rule: Mapping[str, Any], level: float = LEVE
     return table
 
 
-def runs_of(reading: Mapping[str, Any], runs: pd.DataFrame) -> Runs | None:
-    """Return what a reading compares, from `bookkit.confirmatory.evaluations`; None if nets are missing."""
-    sides = []
-    for side in (reading["a"], reading.get("b", reading["a"])):
-        net, slash, way = (part.strip() for part in side.partition("/"))
-        chosen = runs[(runs.net == net) & ((runs.way == way) if slash else runs.own)].set_index("seed")
-        sides.append(
-            chosen[[reading.get("measure", "final"), "failed"]].set_axis(["value", "failed"], axis=1)
-        )
-    both = sides[0].merge(sides[1], on="seed", suffixes=("_a", "_b"))
-    both = both[~both.index.isin(confirmatory.registered()["tuning_seeds"])].dropna()
-    columns = (both[name].to_numpy() for name in ("value_a", "value_b", "failed_a", "failed_b"))
-    return Runs(*columns) if len(both) > 1 else None
+def nets(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Map the name of each net in `bookkit.confirmatory.evaluations`, as readings have it, to its runs.
+
+    Runs of the seeds that tuned are left out.
+    """
+    judged = runs[~runs.seed.isin(confirmatory.registered()["tuning_seeds"])].set_index("seed")
+    own = {str(net): of_net for net, of_net in judged[judged.own].groupby("net")}
+    return own | {f"{net} / {way}": of_way for (net, way), of_way in judged.groupby(["net", "way"])}
+
+
+def runs_of(reading: Mapping[str, Any], nets: Mapping[str, pd.DataFrame]) -> Runs | None:
+    """Return what a reading compares; None if `nets` lacks one of them."""
+    names = reading["a"], reading.get("b", reading["a"])
+    if any(name not in nets for name in names):
+        return None
+    measure, (a, b) = reading.get("measure", "final"), (nets[name] for name in names)
+    columns = {"a": a[measure], "b": b[measure], "failed_a": a.failed, "failed_b": b.failed}
+    both = pd.DataFrame(columns).dropna()  # by seed
+    return Runs(*(both[name].to_numpy() for name in columns)) if len(both) > 1 else None
 
 
 def judge(reading: Mapping[str, Any], runs: Runs, rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,9 +196,9 @@ def claims(runs: pd.DataFrame, rule: Mapping[str, Any]) -> pd.DataFrame:
     A row also has the reading's fields in the pre-registration, its position there, `number`, and `failed_a`
     and `failed_b`, how many runs failed.
     """
-    rows = []
+    rows, by_name = [], nets(runs)
     for number, reading in enumerate(rule["readings"]):
-        both = runs_of(reading, runs)
+        both = runs_of(reading, by_name)
         if both:
             failed = {"failed_a": int(both.failed_a.sum()), "failed_b": int(both.failed_b.sum())}
             rows.append({"number": number, **reading, **failed, **judge(reading, both, rule)})
@@ -228,9 +234,9 @@ def _number(value: float, share: bool = False) -> str:
 def agreement(runs: pd.DataFrame, rule: Mapping[str, Any], times: int = 100) -> float:
     """Return the share of verdicts on which two records of this size agree, by resampling the seeds."""
     rng = np.random.default_rng(0)
-    same = []
+    same, by_name = [], nets(runs)
     for reading in rule["readings"]:
-        both = runs_of(reading, runs)
+        both = runs_of(reading, by_name)
         assert both
         for _ in range(times):
             pair = [rng.integers(0, len(both.a), len(both.a)) for _ in range(2)]
@@ -246,20 +252,27 @@ def book_runs() -> pd.DataFrame:
     return runs[~runs.seed.isin(confirmatory.registered()["tuning_seeds"])]
 
 
-@functools.cache
-def book_finals() -> pd.DataFrame:
-    """Return `SETTINGS`, seed and final accuracy of the book's nets, in each mode of inference.
+def book_finals(labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the book's nets of the given settings, which have a label: one row per seed.
 
     Settings that the confirmatory record lacks come from the exploratory seeds.
+
+    Args:
+        labels: `bookkit.experiments.SETTINGS`, `label`.
+
+    Returns:
+        The columns of `labels`, `seed` and `final`, the accuracy evaluated in the way of these settings.
     """
-    columns = [*experiments.SETTINGS, "seed", "final"]
-    both = [
-        frame[columns].drop_duplicates()
-        for frame in (book_runs(), experiments.measures(experiments.book_rows()))
-    ]
-    known = set(both[0][experiments.SETTINGS].itertuples(index=False, name=None))
-    other = [row not in known for row in both[1][experiments.SETTINGS].itertuples(index=False, name=None)]
-    return pd.concat([both[0], both[1][other]], ignore_index=True)
+    finals = _finals(labels, book_runs())
+    others = labels[~labels.label.isin(finals.label)]
+    if len(others):
+        exploratory = experiments.measures(experiments.book_rows())
+        finals = pd.concat([finals, _finals(others, exploratory)], ignore_index=True)
+    return finals
+
+
+def _finals(labels: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
+    return labels.merge(nets[[*experiments.SETTINGS, "seed", "final"]].drop_duplicates())
 
 
 @functools.cache

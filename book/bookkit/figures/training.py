@@ -243,7 +243,7 @@ def _recorded_finals(curves: pd.DataFrame) -> pd.DataFrame:
     whole = curves[curves.steps_per_epoch == experiments.STEPS_PER_EPOCH]
     labels = whole.drop_duplicates("label")[[*settings, "label"]]
     diverged = statistics.book_runs()[[*settings, "seed", "diverged"]].drop_duplicates()
-    finals = labels.merge(statistics.book_finals(), on=settings).merge(diverged, "left")
+    finals = statistics.book_finals(labels).merge(diverged, "left")
     return finals.assign(diverged=finals.diverged.eq(True))[["label", "seed", "final", "diverged"]]
 
 
