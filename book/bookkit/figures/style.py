@@ -17,6 +17,7 @@ import matplotlib.axes
 import matplotlib.figure
 import matplotlib.pyplot as plt
 import matplotlib.text
+import matplotlib.transforms
 import numpy as np
 import pandas as pd
 import PIL.Image
@@ -146,7 +147,10 @@ class Figure:
     """
 
     def __init__(self, figure: matplotlib.figure.Figure, text: str, data: Any) -> None:
-        self.svg, self.figure = _svg(figure), figure
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, for both formats
+        self.figure, self.box = figure, figure.get_tightbbox().padded(0.04)
+        self.svg = _svg(figure, self.box)
         self.text, self.data = " ".join(text.split()), pd.DataFrame(data)
         plt.close(figure)
         self.place: dict[str, str] = {}
@@ -161,26 +165,25 @@ class Figure:
     ) -> tuple[dict[str, str], dict[str, Any]]:
         data = {
             "image/svg+xml": self.svg,  # pages inline it: `bookkit.publish.extension`
-            "image/png": _png(self.figure),  # for notebooks that are not trusted
+            "image/png": _png(self.figure, self.box),  # for notebooks that are not trusted
             "text/csv": self.data.to_csv(index=False, float_format="%.5g"),
             "text/plain": self.text,
         }
         return data, {"figure": {"text": self.text, **self.place}, "needs_background": "light"}
 
 
-def _png(figure: matplotlib.figure.Figure) -> str:
+def _png(figure: matplotlib.figure.Figure, box: matplotlib.transforms.Bbox) -> str:
     """Return a drawing in base64, in 64 colours: as legible as in all, and a third of the size."""
     file, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(file, dpi=150, bbox_inches="tight", pad_inches=0.04, facecolor="white")
+    uncompressed = {"compress_level": 0}
+    figure.savefig(file, dpi=150, bbox_inches=box, facecolor="white", pil_kwargs=uncompressed)
     PIL.Image.open(file).convert("RGB").quantize(64).save(small, "PNG", optimize=True)
     return base64.b64encode(small.getvalue()).decode()
 
 
-def _svg(figure: matplotlib.figure.Figure) -> str:
-    file = io.StringIO()
-    options: Style = dict(bbox_inches="tight", pad_inches=0.04, transparent=True)
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, **options)
-    figure.set_layout_engine("none")  # once is enough: what comes next keeps the places
+def _svg(figure: matplotlib.figure.Figure, box: matplotlib.transforms.Bbox) -> str:
+    file, metadata = io.StringIO(), {"Date": None, "Creator": None}
+    figure.savefig(file, format="svg", bbox_inches=box, transparent=True, metadata=metadata)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
