@@ -23,7 +23,9 @@ BUILT_FROM = BUILD / "html.sha256"  # of what the site was built from
 PROGRAMS = ("_static", "_templates", "bookkit")  # what makes the site, beside its sources
 # not in the source folder: Jupyter Book would load every script of _static on every page
 NO_PAGES = (*PROGRAMS, ".ipynb_checkpoints", "record", "*.egg-info")
-ICON, ICON_RULE = re.compile(r"fa-[\w-]+"), re.compile(r'[^{}]*\bfa-[^{}]*:before\{content:"\\\w+"\}')
+ICON = re.compile(r"fa-[\w-]+")
+# after a brace: a search that begins at each character takes more than a second
+ICON_RULE = re.compile(r'(?<=[{}])[^{}]*\bfa-[^{}]*:before\{content:"\\\w+"\}')
 
 
 def build(
