@@ -1,7 +1,9 @@
 """The `bsn` command: arguments in, one clear line out when something is wrong."""
 
 import argparse
+import atexit
 import dataclasses
+import gc
 import json
 import os
 import pathlib
@@ -21,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.resetwarnings()
         sys.warnoptions.clear()  # which child processes take over
     options = _parser().parse_args(arguments)
+    atexit.register(gc.freeze)  # or the interpreter looks through all libraries for garbage before it ends
     try:
         status = options.function(options)
         sys.stdout.flush()  # here, where a failure is a line
