@@ -184,7 +184,7 @@ def _control_variates(
         hidden = tf.tanh(tf.reduce_sum(z[..., None] * inner, -2) + bias)
         return tf.reduce_sum(hidden * outer, -1) + constant
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(noise: Tensor) -> None:
         logits = tf.zeros_like(noise) + setting.logits
         tied = tf.stack([noise, estimators.tied(logits, noise)])

@@ -87,7 +87,7 @@ def bound(net: Net, images: np.ndarray, samples: int, seed: int) -> np.ndarray:
     Reference: Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519.
     """
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def estimate(x: Tensor, noise: Tensor) -> Tensor:
         x = tf.cast(x, net.mean.dtype)
         logits = encode(net, x)
