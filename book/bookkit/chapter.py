@@ -131,8 +131,9 @@ def recorded(curves: pd.DataFrame) -> pd.DataFrame:
         return tuple(net[name] for name in settings)
 
     rows = confirmatory.learning_curves(lambda net: of(net) in wanted)
-    wanted -= {of(row) for row in rows}
-    rows += [row for row in experiments.book_rows() if of(row) in wanted] if wanted else []
+    exploratory = experiments.exploratory(labels)[settings].itertuples(index=False, name=None)
+    others = {*exploratory} - {of(row) for row in rows}
+    rows += [row for row in experiments.book_rows() if of(row) in others] if others else []
     return record.curves(rows).merge(labels, on=settings) if rows else curves.iloc[:0]
 
 

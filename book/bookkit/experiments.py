@@ -41,6 +41,11 @@ def specs(seeds: Iterable[int], published: bool = False) -> list[Spec]:
     return [Spec(**row, seed=seed) for seed in seeds for row in settings]
 
 
+def exploratory(settings: pd.DataFrame) -> pd.DataFrame:
+    """Return those rows of `settings` whose nets the exploratory record has."""
+    return settings.merge(table().query("exploratory")[SETTINGS].drop_duplicates())
+
+
 @functools.cache
 def book_rows() -> list[record.Row]:
     """Return the book's record of the exploratory nets."""

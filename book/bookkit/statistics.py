@@ -264,10 +264,10 @@ def book_finals(labels: pd.DataFrame) -> pd.DataFrame:
         The columns of `labels`, `seed` and `final`, the accuracy evaluated in the way of these settings.
     """
     finals = _finals(labels, book_runs())
-    others = labels[~labels.label.isin(finals.label)]
+    others = experiments.exploratory(labels[~labels.label.isin(finals.label)])
     if len(others):
-        exploratory = experiments.measures(experiments.book_rows())
-        finals = pd.concat([finals, _finals(others, exploratory)], ignore_index=True)
+        measures = experiments.measures(experiments.book_rows())
+        finals = pd.concat([finals, _finals(others, measures)], ignore_index=True)
     return finals
 
 

@@ -177,7 +177,7 @@ def _png(figure: matplotlib.figure.Figure, box: matplotlib.transforms.Bbox) -> s
     file, small = io.BytesIO(), io.BytesIO()
     uncompressed = {"compress_level": 0}
     figure.savefig(file, dpi=150, bbox_inches=box, facecolor="white", pil_kwargs=uncompressed)
-    PIL.Image.open(file).convert("RGB").quantize(64).save(small, "PNG", optimize=True)
+    PIL.Image.open(file).convert("RGB").quantize(64).save(small, "PNG")
     return base64.b64encode(small.getvalue()).decode()
 
 
