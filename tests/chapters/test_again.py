@@ -85,7 +85,7 @@ def _comment(path):
 
 CHANGES = {
     f"book/{NAME}.ipynb": lambda copy: _comment(copy / "book" / f"{NAME}.ipynb"),
-    "book/record/experiments.parquet": lambda copy: _rewrite(copy / "book/record/experiments.parquet"),
+    "book/record/confirmatory.parquet": lambda copy: _rewrite(copy / "book/record/confirmatory.parquet"),
     "book/tables/experiments.csv": lambda copy: _edit(copy / "book/tables/experiments.csv", "\n", "\n\n"),
     "bsn/estimators/relaxed.py": lambda copy: _edit(copy / "bsn/estimators/relaxed.py", '"""', '"""  '),
     "this build's record": lambda copy: shutil.rmtree(copy / "_build" / "record"),
