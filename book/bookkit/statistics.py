@@ -131,11 +131,12 @@ def nets(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def runs_of(reading: Mapping[str, Any], nets: Mapping[str, pd.DataFrame]) -> Runs | None:
-    """Return what a reading compares; None if `nets` lacks one of them."""
+    """Return what a reading compares, of what `nets` returned; None if that lacks one of them."""
     names = reading["a"], reading.get("b", reading["a"])
     if any(name not in nets for name in names):
         return None
-    measure, (a, b) = reading.get("measure", "final"), (nets[name] for name in names)
+    a, b = (nets[name] for name in names)
+    measure = reading.get("measure", "final")
     columns = {"a": a[measure], "b": b[measure], "failed_a": a.failed, "failed_b": b.failed}
     both = pd.DataFrame(columns).dropna()  # by seed
     return Runs(*(both[name].to_numpy() for name in columns)) if len(both) > 1 else None
