@@ -267,9 +267,13 @@ def book_finals(labels: pd.DataFrame) -> pd.DataFrame:
     finals = _finals(labels, book_runs())
     others = experiments.exploratory(labels[~labels.label.isin(finals.label)])
     if len(others):
-        measures = experiments.measures(experiments.book_rows())
-        finals = pd.concat([finals, _finals(others, measures)], ignore_index=True)
+        finals = pd.concat([finals, _finals(others, _exploratory())], ignore_index=True)
     return finals
+
+
+@functools.cache
+def _exploratory() -> pd.DataFrame:
+    return experiments.measures(experiments.book_rows())
 
 
 def _finals(labels: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
@@ -286,8 +290,7 @@ def scorecard(level: float = LEVEL) -> tuple[pd.DataFrame, pd.DataFrame]:
 def confirmed() -> tuple[int, int]:
     """Return how many verdicts of the exploratory seeds the record confirms, of how many that they decide."""
     rule = confirmatory.registered()
-    measures = experiments.measures(experiments.book_rows())
-    before = claims(confirmatory.exploratory(measures), rule).set_index("number").verdict
+    before = claims(confirmatory.exploratory(_exploratory()), rule).set_index("number").verdict
     decided = before[before != CLOSE]
     now = scorecard()[1].set_index("number").verdict
     return int((now.reindex(decided.index) == decided).sum()), len(decided)
