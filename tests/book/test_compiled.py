@@ -11,8 +11,10 @@ from bookkit.compiled import jit, kernels, nets
 from bsn import Spec, curves
 
 TRAIN = """
+import pathlib
 import numpy as np
 from bookkit.compiled import jit
+jit.SOURCES.append(pathlib.Path(__file__))
 @jit.compiled
 def doubled(x):
     return 2 * x
@@ -20,11 +22,12 @@ print(doubled(np.arange(3.0)).sum(), sum(doubled.stats.cache_hits.values()))
 """
 
 
-def test_what_was_compiled_is_found_by_another_process(tmp_path):
-    (tmp_path / "doubled.py").write_text(TRAIN)
+def test_what_was_compiled_is_found_by_another_process_of_another_checkout(tmp_path):
     variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    for hits in ("0", "1"):
-        command = [sys.executable, tmp_path / "doubled.py"]
+    for checkout, hits in (("one", "0"), ("other", "1")):
+        (tmp_path / checkout).mkdir()
+        (tmp_path / checkout / "doubled.py").write_text(TRAIN)
+        command = [sys.executable, tmp_path / checkout / "doubled.py"]
         ran = subprocess.run(command, env=variables, capture_output=True, text=True)
         assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["6.0", hits], "")
     [folder] = (tmp_path / "cache").iterdir()

@@ -1,11 +1,13 @@
 """How the training is compiled: by Numba, once on a machine."""
 
+import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import numba
 import platformdirs
+from numba.core import caching
 
 from bookkit.environment import source_digest
 from bsn.estimators import score_function
@@ -18,7 +20,36 @@ SOURCES.append(pathlib.Path(score_function.__file__))
 _config: Any = numba.config  # its attributes are set dynamically
 _parent = _config.CACHE_DIR or platformdirs.user_cache_path("bsn") / "numba"
 FOLDER = pathlib.Path(_parent) / source_digest(SOURCES)
-_config.CACHE_DIR = str(FOLDER)
+
+
+class _Locator(caching._CacheLocator):
+    """Finds what was compiled of the same sources in any checkout; Numba's own know files by their paths."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str(FOLDER)
+
+    def get_source_stamp(self) -> str:
+        return FOLDER.name
+
+    def get_disambiguator(self) -> str:
+        return str(self.line)
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], path: str) -> Any:
+        """Return the locator of a function of these sources; None if the folder cannot be written."""
+        locator = cls(function)
+        with contextlib.suppress(OSError):
+            if pathlib.Path(path) in SOURCES:
+                locator.ensure_cache_path()
+                return locator
+        return None
+
+
+_locators: list[Any] = caching.CacheImpl._locator_classes
+_locators.insert(0, _Locator)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
