@@ -10,6 +10,9 @@ import pytest
 from conftest import ROOT
 
 from bookkit import data
+from bookkit.paths import BOOK
+from bookkit.publish import runner
+from bookkit.settings import Settings
 from bsn import InputError
 
 MNIST_CHECKSUM = "a709ade1eb729fc049f6d6cccb1aa643"  # part of the keys of the book's record
@@ -22,6 +25,18 @@ def test_mnist_in_the_posts_split(mnist_dir):
     file = gzip.decompress((mnist_dir / data.ORIGINAL["train_labels"][0]).read_bytes())
     labels = np.concatenate([mnist.parts[part][1] for part in ("validation", "train")])
     np.testing.assert_array_equal(labels, np.frombuffer(file, np.uint8, offset=8))
+
+
+def test_the_kernels_of_a_build_read_mnist_unpacked_and_it_is_the_same(mnist_dir, tmp_path, monkeypatch):
+    """TFDS would decode it again for each."""
+    read = []
+    monkeypatch.setattr(
+        runner, "_run_one", lambda *arguments: read.append(data.load("mnist", arguments[-1]["BSN_MNIST_DIR"]))
+    )
+    chapters, facts = {"neuron": BOOK / "neuron.ipynb"}, {"dataset": "mnist", "profile": "quick"}
+    source = data.load("mnist", mnist_dir)
+    assert runner.run(chapters, {"neuron": {}}, facts, source, Settings(fresh=True), tmp_path) == {}
+    assert [unpacked.checksum for unpacked in read] == [MNIST_CHECKSUM]
 
 
 def test_digits_are_split_without_overlap():
@@ -97,3 +112,6 @@ def test_own_arrays(tmp_path):
     np.savez(tmp_path / "mine.npz", **arrays | {"test_labels": np.full(20, 3)})
     mine = data.load(str(tmp_path / "mine.npz"))  # wrong ones: tests/chapters/test_input.py
     assert mine.name == "mine.npz" and mine.classes == 4 and mine.parts["train"][0].shape == (80, 9)
+    (tmp_path / "mine.npz").rename(tmp_path / "mnist")
+    with pytest.raises(InputError, match="mnist is not an .npz file; expected"):
+        data.load(str(tmp_path / "mnist"))

@@ -90,7 +90,7 @@ def build(
     if dataset == "auto":
         dataset = PROFILES[profile].get("dataset", dataset)
     dataset = data.resolve(dataset, settings.mnist_dir)
-    checksum = data.load(dataset, settings.mnist_dir).checksum
+    source = data.load(dataset, settings.mnist_dir)
     if dataset not in ("mnist", "digits"):
         dataset = os.path.abspath(dataset)  # the kernels run in another folder
     for given in values.values():
@@ -111,7 +111,7 @@ def build(
                 facts = {"dataset": os.path.basename(dataset), "profile": profile}
                 environment = processes.surroundings(scratch) | settings.environment()
                 with kernels.available(environment) as template:
-                    failures = runner.run(chosen, values, facts, checksum, settings, scratch)
+                    failures = runner.run(chosen, values, facts, source, settings, scratch)
                     status = site.build(pages(), known, failures, scratch, template, settings.threads)
             except concurrent.futures.BrokenExecutor:
                 raise InputError(

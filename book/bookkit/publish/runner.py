@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 import papermill
 
-from bookkit import files, processes
+from bookkit import data, files, processes
 from bookkit.paths import BOOK, ROOT
 from bookkit.progress import readable
 from bookkit.publish import executed, kernels
@@ -31,7 +31,7 @@ def run(
     chapters: Mapping[str, pathlib.Path],
     parameters: Mapping[str, dict[str, Any]],
     facts: Mapping[str, str],
-    checksum: str,
+    source: data.Data,
     settings: Settings,
     scratch: pathlib.Path,
 ) -> dict[str, str]:
@@ -39,7 +39,8 @@ def run(
 
     Args:
         parameters: name of a chapter -> those set in place of their defaults.
-        facts: the `dataset` and `profile` of this build, whose data have that `checksum`.
+        facts: the `dataset` and `profile` of this build.
+        source: its data.
 
     Returns:
         name -> the reason, in one line, for each chapter that failed.
@@ -57,7 +58,7 @@ def run(
         print(f"bsn: [{done}/{len(chapters)}] {name} {how}", file=sys.stderr)
 
     for name in sorted(chapters, key=lambda name: -_expected_seconds(chapters[name])):
-        fingerprint = executed.fingerprint(parameters[name], facts["profile"], checksum)
+        fingerprint = executed.fingerprint(parameters[name], facts["profile"], source.checksum)
         fresh, record = settings.fresh, settings.record
         reason = "" if fresh else executed.why_stale(name, fingerprint, digests, record)
         if reason is None:
@@ -69,11 +70,14 @@ def run(
         print(f"bsn: running {', '.join(reasons)}, {together} at once ...", file=sys.stderr)
     expected = {name: START + _expected_seconds(chapters[name]) for name in reasons}
     waiting = dict(expected)
-    threads = max(1, settings.threads // together)
+    shared = {"BSN_THREADS": str(max(1, settings.threads // together))}
+    if reasons and source.name == "mnist":  # read once for all kernels
+        data.unpack(source, scratch / "mnist")
+        shared["BSN_MNIST_DIR"] = str(scratch / "mnist")
     with concurrent.futures.ThreadPoolExecutor(together) as pool:
         running = {
             pool.submit(
-                _run_one, name, chapters[name], parameters[name], facts_of[name], digests, scratch, threads
+                _run_one, name, chapters[name], parameters[name], facts_of[name], digests, scratch, shared
             ): name
             for name in reasons
         }
@@ -124,13 +128,16 @@ def _run_one(
     facts: dict[str, Any],
     digests: Mapping[str, str],
     scratch: pathlib.Path,
-    threads: int,
+    shared: Mapping[str, str],
 ) -> str | None:
-    """Run a chapter and write its executed notebook; returns the reason, in one line, if it failed."""
+    """Run a chapter and write its executed notebook; returns the reason, in one line, if it failed.
+
+    `shared` are the variables that all kernels have.
+    """
     log = scratch / f"{name.replace('/', '--')}.files"
     # a helper beside the chapter can be imported, as in Jupyter; nothing else that lies about
     folders = os.pathsep.join(map(str, (AUDIT, ROOT, BOOK, path.parent)))
-    variables = {"BSN_USED_FILES": str(log), "BSN_THREADS": str(threads), "PYTHONPATH": folders}
+    variables = {**shared, "BSN_USED_FILES": str(log), "PYTHONPATH": folders}
     kernels.ENVIRONMENT.set(variables)
     try:
         notebook = _execute(path, parameters)
