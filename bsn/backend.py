@@ -5,6 +5,7 @@ says (tensorflow/tensorflow issue 100442), and a notebook would store them. What
 follows after the import, and all of it if the import fails. TF_CPP_MIN_LOG_LEVEL=0 keeps all lines in place.
 """
 
+import gc
 import importlib
 import importlib.machinery
 import os
@@ -44,13 +45,16 @@ def load_tensorflow() -> None:
 
 
 def _import_silently() -> None:
-    stderr, succeeded = os.dup(2), False
+    stderr, succeeded, collects = os.dup(2), False, gc.isenabled()
+    gc.disable()  # nothing of it is garbage, and to look for it takes an eighth of the time
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 2)
         try:
             importlib.import_module("tensorflow")
             succeeded = True
         finally:
+            if collects:
+                gc.enable()
             os.dup2(stderr, 2)
             os.close(stderr)
             written.seek(0)

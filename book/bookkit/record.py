@@ -186,10 +186,11 @@ def read(path: pathlib.Path, schema: pa.Schema = SCHEMA) -> list[Row]:
 def _check(row: Row, path: pathlib.Path) -> None:
     """Refuse a row that lacks a value, or whose lists are empty or of unequal length."""
     lists = [value for value in row.values() if isinstance(value, list)]
-    values = [*row.values(), *itertools.chain.from_iterable(map(set, lists))]
-    if None in values:
+    if None in row.values() or any(None in value for value in lists):
         raise refused(path, f"lacks a value (net {row['key']})")
-    if any(isinstance(value, str) and not value.isprintable() for value in values):
+    texts = [value for value in row.values() if isinstance(value, str)]
+    texts += itertools.chain.from_iterable({*value} for value in lists if value and isinstance(value[0], str))
+    if not all(map(str.isprintable, texts)):
         raise refused(path, f"has a text that cannot be printed (net {row['key']})")
     curve = [len(row[name]) for name in ("after_epoch", "step", "metric", "value") if name in row]
     if not all(map(len, lists)) or len(set(curve)) > 1:

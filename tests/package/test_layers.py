@@ -296,13 +296,13 @@ def test_another_backend_is_refused_in_a_line(tmp_path, start, environment):
 @pytest.mark.slow
 def test_threads_may_be_the_first_to_use_tensorflow(tmp_path):
     program = """
-import concurrent.futures
+import concurrent.futures, gc
 from bsn.estimators import sample
 with concurrent.futures.ThreadPoolExecutor(8) as pool:
-    print({float(b) for b in pool.map(lambda u: sample(0.0, u), [0.3] * 8)})
+    print({float(b) for b in pool.map(lambda u: sample(0.0, u), [0.3] * 8)}, gc.isenabled())
 """
     ran = run(program, tmp_path)
-    assert (ran.stdout, ran.stderr) == ("{1.0}\n", "")
+    assert (ran.stdout, ran.stderr) == ("{1.0} True\n", "")
 
 
 NOISE = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR

@@ -119,10 +119,11 @@ def _record(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from bookkit import confirmatory, experiments, record
-    from bookkit.studies import records
 
     settings = Settings.from_environment()
     if options.adopt:
+        from bookkit.studies import records  # late: the studies draw, too
+
         print(records.adopt(options.adopt, settings))
         return 0
     rows = {"this build's record": record.read_all(settings.record) if settings.record else []}

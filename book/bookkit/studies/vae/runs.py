@@ -138,7 +138,7 @@ def _measured(
 ) -> Iterator[tuple[Run, dict[str, Any]]]:
     """Yield each run and what `measure` says of it, as they are done."""
     train, test = images["train"], images["test"]
-    if processors == 1:  # no process of its own: it would first import TensorFlow
+    if min(processors, len(runs)) == 1:  # no process of its own: it would first import TensorFlow
         yield from ((run, measure(run, train, test)) for run in runs)
         return
     with processes.pool(min(processors, len(runs)), engines.ONE_THREAD) as pool:
