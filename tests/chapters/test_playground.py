@@ -233,6 +233,15 @@ def test_axe(visit, theme, width, hash):
     assert not barriers(page)
 
 
+def test_a_single_text_that_is_hard_to_read_is_a_barrier(visit):
+    """Though all that it differs in from the texts around it is what it is in."""
+    page = visit()
+    texts = "<p>one</p><p>two</p><div style='background: #777'><p id=hard>three</p></div>"
+    page.locator("#more").evaluate("(heading, html) => heading.insertAdjacentHTML('afterend', html)", texts)
+    [(rule, [node])] = barriers(page)
+    assert rule == "color-contrast" and "hard" in node["html"]
+
+
 def contrast(*colours):
     """Return WCAG's contrast ratio of two colours."""
     channels = np.array([re.findall(r"\d+", colour)[:3] for colour in colours], float) / 255
