@@ -56,7 +56,8 @@ $(READY): requirements.txt pyproject.toml book/pyproject.toml | $(VENV)/bin/pyth
 	@VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable . --editable book
 	@export PYTHONDONTWRITEBYTECODE=; { $(VENV)/bin/python -m bookkit.compiled & $(VENV)/bin/python -c \
-		"import importlib, bookkit.publish.libraries, bookkit.publish.extension, papermill, distributed; \
+		"import importlib, bookkit.publish.extension, papermill, distributed; from bookkit.publish import libraries; \
+		libraries.load(libraries.OTHERS + libraries.TENSORFLOW); \
 		import jupyter_book.sphinx, sphinx_book_theme, sphinxcontrib.bibtex, sphinx_design.extension, myst_nb.sphinx_ext; \
 		from sphinx.application import builtin_extensions; [*map(importlib.import_module, builtin_extensions)]"; wait; } 2>/dev/null
 	@echo "$(CURDIR)" > $@

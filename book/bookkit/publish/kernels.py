@@ -22,6 +22,7 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from bookkit import processes
 from bookkit.paths import BOOK
+from bookkit.publish import libraries
 
 # more variables of the kernels that a thread starts
 ENVIRONMENT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("ENVIRONMENT")
@@ -47,7 +48,12 @@ def _import_libraries() -> None:
     # this process has its parent's path; what a new interpreter finds is the kernels'
     fresh = [sys.executable, "-c", "import sys; print(*sys.path, sep='\\n')"]
     sys.path[:] = subprocess.check_output(fresh, encoding="utf-8").splitlines()
-    from bookkit.publish import libraries  # noqa: F401
+    libraries.load(libraries.OTHERS)
+
+
+def expect_kernels() -> None:
+    """Import TensorFlow, too, before any kernel starts: a site that is built without them need not wait."""
+    _template.submit(libraries.load, libraries.TENSORFLOW)
 
 
 class Provisioner(LocalProvisioner):

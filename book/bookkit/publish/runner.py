@@ -68,6 +68,7 @@ def run(
     together = min(_jobs(settings), max(len(reasons), 1))
     if reasons:
         print(f"bsn: running {', '.join(reasons)}, {together} at once ...", file=sys.stderr)
+        kernels.expect_kernels()
     expected = {name: START + _expected_seconds(chapters[name]) for name in reasons}
     waiting = dict(expected)
     shared = {"BSN_THREADS": str(max(1, settings.threads // together))}
