@@ -16,7 +16,6 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
-from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
 from hypothesis import is_hypothesis_test
 from playwright.sync_api import sync_playwright
@@ -202,40 +201,28 @@ class Armed:
         return os.mkdir, (str(self.path),)
 
 
-# contrast takes axe longer than all other rules, and depends on how a text looks and on what it is in: the
-# first of each look stands for those that look the same; such words of code need not be parts of the page
-LOOKS = """() => {
-    const properties = ["color", "backgroundColor", "backgroundImage", "opacity", "textShadow", "fontSize",
-        "fontWeight", "position"];
-    const looks = new Map(), look = new Map(), repeated = [];
-    for (const part of document.querySelectorAll("*")) {
-        const style = getComputedStyle(part);
-        const name = [look.get(part.parentElement)?.number, ...properties.map(name => style[name])].join();
-        if (!looks.has(name)) looks.set(name, {number: looks.size, seen: false});
-        look.set(part, looks.get(name));
-        if (part.matches("input, select, textarea, button")) part.dataset.look = "";
-        else if ([...part.childNodes].some(node => node.nodeType == Node.TEXT_NODE && node.data.trim())) {
-            if (look.get(part).seen) repeated.push(part);
-            else if (part.checkVisibility()) {
-                look.get(part).seen = true;
-                part.dataset.look = "";
-            }
-        }
+# of code, a word of each look: words whose classes, and those of all that they are in, are the same look the
+# same, and take axe as long again
+DIFFERENT_WORDS = """() => {
+    const seen = new Set();
+    for (const word of document.querySelectorAll(".highlight span")) {
+        let look = "";
+        for (let part = word; part; part = part.parentElement) look += part.className + " < ";
+        if (seen.has(look)) word.replaceWith(...word.childNodes);
+        seen.add(look);
     }
-    for (const part of repeated) if (part.matches(".highlight span")) part.replaceWith(...part.childNodes);
 }"""
-CONTRAST = 'axe.configure({rules: [{id: "color-contrast", selector: "[data-look]"}]});'
 
 
-def barriers(page, part=None):
+def barriers(page):
     """Serious violations of the rules for accessible pages, once all animations have ended."""
     page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
-    page.evaluate(LOOKS)
+    page.evaluate(DIFFERENT_WORDS)
     # to preload would fetch the style sheets, which a file may not; passes in detail take as long again
     options = {"preload": False, "resultTypes": ["violations"]}
     # a drawing is one image to a screen reader, whatever it is made of
-    context = {"include": [[part or "html"]], "exclude": [[".bsn-figure svg > *"]]}
-    violations = Axe(AXE_SCRIPT + CONTRAST).run(page, context=context, options=options).response["violations"]
+    context = {"include": [["html"]], "exclude": [[".bsn-figure svg > *"]]}
+    violations = Axe().run(page, context=context, options=options).response["violations"]
     return [
         (rule["id"], rule["nodes"][:3]) for rule in violations if rule["impact"] in ("serious", "critical")
     ]
