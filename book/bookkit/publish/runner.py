@@ -72,7 +72,7 @@ def run(
     expected = {name: START + _expected_seconds(chapters[name]) for name in reasons}
     waiting = dict(expected)
     shared = {"BSN_THREADS": str(max(1, settings.threads // together))}
-    if reasons and source.name == "mnist":  # read once for all kernels
+    if reasons and source.name == "mnist" and not settings.mnist_dir:  # TFDS decodes it once for all kernels
         data.unpack(source, scratch / "mnist")
         shared["BSN_MNIST_DIR"] = str(scratch / "mnist")
     with concurrent.futures.ThreadPoolExecutor(together) as pool:

@@ -138,10 +138,11 @@ def _measured(
 ) -> Iterator[tuple[Run, dict[str, Any]]]:
     """Yield each run and what `measure` says of it, as they are done."""
     train, test = images["train"], images["test"]
-    if min(processors, len(runs)) == 1:  # no process of its own: it would first import TensorFlow
+    workers = min(processors, len(runs))
+    if workers == 1:  # no process of its own: it would first import TensorFlow
         yield from ((run, measure(run, train, test)) for run in runs)
         return
-    with processes.pool(min(processors, len(runs)), engines.ONE_THREAD) as pool:
+    with processes.pool(workers, engines.ONE_THREAD) as pool:
         tasks = {pool.submit(measure, run, train, test): run for run in runs}
         for task in concurrent.futures.as_completed(tasks):
             yield tasks[task], task.result()
