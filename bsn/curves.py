@@ -79,7 +79,8 @@ class Nets:
             (tf.constant(np.compress(live, images, axis=1)), tf.constant(labels, tf.int32))
             for images, labels in both
         )
-        self._steps, self._count_right = programs(common.estimator, common.stable_loss, common.temperature)
+        self._steps = training_program(common.estimator, common.stable_loss, common.temperature)
+        self._count_right = evaluation_program(sigmoid if common.estimator == "sigmoid" else sample)
 
     def train(
         self, rows: np.ndarray, noise: np.ndarray, step: int, slope: np.ndarray, stochastic: np.ndarray
@@ -109,17 +110,18 @@ class Nets:
         return self._count_right(self.layers, *examples, noise, slope, stochastic).numpy() / len(noise)
 
 
-@functools.cache
-def programs(estimator: str, stable_loss: bool, temperature: float) -> tuple[Function, Function]:
-    """Return the training and the evaluation of R nets; XLA compiles each once for equal shapes."""
-    loss = training.cross_entropy if stable_loss else training.log_of_softmax
+def per_layer(layers: Layers, noise: Tensor, stochastic: Tensor) -> list[Tensor]:
+    """Return the noise of each hidden layer, [..., R, B, H], from [..., B, S]; 1/2 makes units round."""
+    if noise.shape.rank > 2:  # two uniforms per unit
+        noise = noise[:, None]
+    noise = tf.where(stochastic[:, None, None], noise, 0.5)
+    return tf.split(noise, [weights.shape[-1] for weights, _ in layers[:-1]], axis=-1)
 
-    def per_layer(layers: Layers, noise: Tensor, stochastic: Tensor) -> list[Tensor]:
-        """Return the noise of each hidden layer, [..., R, B, H], from [..., B, S]; 1/2 makes units round."""
-        if noise.shape.rank > 2:  # two uniforms per unit
-            noise = noise[:, None]
-        noise = tf.where(stochastic[:, None, None], noise, 0.5)
-        return tf.split(noise, [weights.shape[-1] for weights, _ in layers[:-1]], axis=-1)
+
+@functools.cache
+def training_program(estimator: str, stable_loss: bool, temperature: float) -> Function:
+    """Return the training of R nets; XLA compiles it once for equal shapes."""
+    loss = training.cross_entropy if stable_loss else training.log_of_softmax
 
     def flipped(layers: Layers) -> Layers:
         """Return the layers with the first weights as [D, R, H], for one wide product without a copy."""
@@ -144,13 +146,20 @@ def programs(estimator: str, stable_loss: bool, temperature: float) -> tuple[Fun
         layers, *others = tf.while_loop(lambda t, *_: t < steps, step, start)[1:]
         return flipped(layers), *others
 
+    return train
+
+
+@functools.cache
+def evaluation_program(unit: Function) -> Function:
+    """Return the evaluation of R nets whose units are `unit`, the same for all estimators that sample."""
+
     @tf.function(jit_compile=True, autograph=False)
     def evaluate(layers, images, labels, noise, slope, stochastic):  # type: ignore
-        def unit(a: Tensor, u: Tensor) -> Tensor:
-            return (sigmoid if estimator == "sigmoid" else sample)(a, u, slope[:, None, None])
+        def sloped(a: Tensor, u: Tensor) -> Tensor:
+            return unit(a, u, slope[:, None, None])
 
         def count(x: Tensor, y: Tensor, noise: Tensor) -> Tensor:
-            return count_right(forward(layers, x, per_layer(layers, noise, stochastic), unit), y)
+            return count_right(forward(layers, x, per_layer(layers, noise, stochastic), sloped), y)
 
         # some at a time, so that what is read again stays in the processor's cache
         arrays, examples = (images, labels, noise), images.shape[0]
@@ -160,7 +169,7 @@ def programs(estimator: str, stable_loss: bool, temperature: float) -> tuple[Fun
         right = tf.map_fn(lambda group: count(*group), grouped, fn_output_signature=tf.int32)
         return tf.reduce_sum(right, 0) + count(*(array[even:] for array in arrays))
 
-    return train, evaluate
+    return evaluate
 
 
 def count_right(logits: Tensor, y: Tensor) -> Tensor:
