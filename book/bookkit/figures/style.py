@@ -49,7 +49,7 @@ def subplots(
         "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
         "axes.edgecolor": MUTED, "grid.color": GRID, "axes.facecolor": "none", "figure.facecolor": "none",
         "svg.hashsalt": "bsn", "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
-        "patch.edgecolor": "none",
+        "patch.edgecolor": "none", "figure.autolayout": False, "figure.constrained_layout.use": False,
     })  # fmt: skip
     return plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)
 
@@ -147,8 +147,9 @@ class Figure:
     """
 
     def __init__(self, figure: matplotlib.figure.Figure, text: str, data: Any) -> None:
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, for both formats
+        if layout := figure.get_layout_engine():  # once, for both formats, which draw on their own
+            layout.execute(figure)
+            figure.set_layout_engine(None)
         self.figure, self.box = figure, figure.get_tightbbox().padded(0.04)
         self.svg = _svg(figure, self.box)
         self.text, self.data = " ".join(text.split()), pd.DataFrame(data)
