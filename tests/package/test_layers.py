@@ -47,18 +47,24 @@ def test_rates_and_gradients_are_the_estimators_in_float64(name, policy):
     a = tf.constant(np.tile([-6.0, -0.7, 0.1, 3.0], [100_000, 1]), dtype)
     few, w = a[:500], tf.constant([1.0, -2.0, 3.0, 0.5], "float64")
     exact, noise = tf.cast(few, "float64"), np.float32(noise_for(name, (500, 4), count=10))
+
+    def values_and_gradient(samples, logits, *arguments, **options):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            b = samples(logits, *arguments, **options)
+            total = tf.reduce_sum(b * tf.cast(w, b.dtype), axis=-1)
+        return b, tape.gradient(total, logits)
+
     for training, slope in ((True, 1.1), (False, 0.7)):
         p = 1 / (1 + np.exp(-slope * a[0].numpy().astype("float64")))
         fired = (layer(a, training=training).numpy() > 0.5).mean(axis=0)
         expected = p > 0.5 if name == "sigmoid" else p
         assert (abs(fired - expected) <= 5 * np.sqrt(p * (1 - p) / len(a))).all()
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch([few, exact])
-            ours = tf.function(layer, jit_compile=training)(few, training=training, noise=noise)
-            theirs = function(exact, tf.cast(noise, "float64"), tf.constant(slope, "float64"))
-            totals = [tf.reduce_sum(b * tf.cast(w, b.dtype), axis=-1) for b in (ours, theirs)]
-        pairs = [(ours, theirs), (tape.gradient(totals[0], few), tape.gradient(totals[1], exact))]
-        for narrow, full in pairs:
+        compiled = tf.function(values_and_gradient, jit_compile=training)
+        ours = compiled(layer, few, training=training, noise=noise)
+        arguments = tf.cast(noise, "float64"), tf.constant(slope, "float64")
+        theirs = values_and_gradient(function, exact, *arguments)
+        for narrow, full in zip(ours, theirs):
             assert narrow.dtype == dtype
             narrow = tf.cast(narrow, "float64")
             np.testing.assert_allclose(narrow, full, rtol=EPSILON[dtype], atol=1e-6)  # float32's 1 - y
