@@ -233,10 +233,20 @@ def test_axe(visit, theme, width, hash):
     assert not barriers(page)
 
 
-def test_a_single_text_that_is_hard_to_read_is_a_barrier(visit):
-    """Though all that it differs in from the texts around it is what it is in."""
+CODE = """<style>.o {{ color: #aaa }}</style><div class="highlight">
+    <span class="o"{}</span> <span class="o" id="hard">word</span></div>"""
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        "<p>one</p><p>two</p><div style='background: #777'><p id='hard'>three</p></div>",
+        CODE.format(">w"),  # axe does not judge the first word
+        CODE.format(" hidden>word"),  # nor this one
+    ],
+)
+def test_a_single_text_that_is_hard_to_read_is_a_barrier(visit, texts):
     page = visit()
-    texts = "<p>one</p><p>two</p><div style='background: #777'><p id=hard>three</p></div>"
     page.locator("#more").evaluate("(heading, html) => heading.insertAdjacentHTML('afterend', html)", texts)
     [(rule, [node])] = barriers(page)
     assert rule == "color-contrast" and "hard" in node["html"]
