@@ -5,8 +5,9 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 BUILD_ARGS ?=
 TEST_ARGS ?=
-# loadfile: what the tests of a file share is set up once
-PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# loadfile: what the tests of a file share is set up once. Both processes keep what is compiled of the copies that
+# they test, also where that is forbidden, and have a core each
+PYTEST := PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # of a checkout that was copied or renamed: its programs would run the other's
 ifneq ($(CURDIR),$(shell cat $(READY) 2>/dev/null || echo $(CURDIR)))
