@@ -81,6 +81,7 @@ class Nets:
         )
         self._steps = training_program(common.estimator, common.stable_loss, common.temperature)
         self._count_right = evaluation_program(sigmoid if common.estimator == "sigmoid" else sample)
+        self._traced: dict[str, Any] = {}
 
     def train(
         self, rows: np.ndarray, noise: np.ndarray, step: int, slope: np.ndarray, stochastic: np.ndarray
@@ -92,8 +93,9 @@ class Nets:
         steps = np.array(len(rows), np.int32)
         # always as long, so that it is one program
         padded = [np.resize(array, [RECORD_EVERY + 1, *array.shape[1:]]) for array in (rows, noise)]
-        self.layers, self.states, right, first_bad = self._steps(
-            self.layers, self.states, *self._trained, *padded, steps, self._rate, slope, stochastic
+        state = self.layers, self.states, *self._trained
+        self.layers, self.states, right, first_bad = self._call(
+            "train", self._steps, *state, *padded, steps, self._rate, slope, stochastic
         )
         bad = first_bad.numpy()
         self.diverged = np.where((self.diverged < 0) & (bad >= 0), step + bad, self.diverged)
@@ -107,7 +109,15 @@ class Nets:
         There is noise for each image.
         """
         examples = [array[: len(noise)] for array in self._trained] if trained else self._evaluated
-        return self._count_right(self.layers, *examples, noise, slope, stochastic).numpy() / len(noise)
+        use = f"evaluate on {len(noise)}"
+        right = self._call(use, self._count_right, self.layers, *examples, noise, slope, stochastic)
+        return right.numpy() / len(noise)
+
+    def _call(self, use: str, program: Any, *arguments: Any) -> Any:
+        """Call a program that is traced for each shape of nets: TensorFlow would warn of the fifth."""
+        if use not in self._traced:
+            self._traced[use] = program.get_concrete_function(*arguments)
+        return self._traced[use](*arguments)
 
 
 def per_layer(layers: Layers, noise: Tensor, stochastic: Tensor) -> list[Tensor]:

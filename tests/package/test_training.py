@@ -7,6 +7,7 @@ import pytest
 from bsn import Spec, curves, training
 from bsn.backend import tf
 from bsn.estimators import ESTIMATORS
+from bsn.spec import PARTS
 
 CLASSES = 4
 TRAINED = [name for name in ESTIMATORS if name != "exact"]
@@ -128,3 +129,12 @@ def test_noise_is_what_numpy_draws(shape):
     expected = np.random.Generator(bits).random(shape, dtype=np.float32)
     noise = curves.uniform_noise(5, 300, 1, shape)
     assert noise.dtype == np.float32 and np.array_equal(noise, expected)
+
+
+@pytest.mark.slow
+def test_nets_of_many_shapes_train_without_a_warning(rng, caplog):
+    """TensorFlow's advice to the user, the fifth time that it traces a function, would stand on a page."""
+    parts = {part: (np.float32(rng.random((60, 4))), rng.integers(0, 10, 60)) for part in PARTS}
+    common = dict(estimator="sigmoid-adjusted", learning_rate=0.1, epochs=1, steps_per_epoch=101)
+    assert len(curves.train([Spec(hidden=(width,), **common) for width in range(1, 6)], parts)) == 5
+    assert not caplog.messages
