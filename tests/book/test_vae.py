@@ -324,6 +324,15 @@ def test_fit_trains_the_net_that_is_measured():
     np.testing.assert_allclose(loss, rest - likelihood, rtol=1e-4)
 
 
+@pytest.mark.slow
+def test_five_nets_train_without_a_warning(caplog):
+    """With one core they do so in one process; TensorFlow's advice would stand on the page."""
+    images = runs.binarised(data.load("digits"))["train"]
+    for seed in range(5):
+        runs.fit(runs.Run("linear", "disarm", seed, 100), images)
+    assert not caplog.messages
+
+
 def test_curves_are_averaged_over_stretches():
     nets = nets_with({"arm": 3.0, "disarm": 0.0})
     whole, few = findings.learning_curves(nets), findings.learning_curves(nets, 4)

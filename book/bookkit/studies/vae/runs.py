@@ -85,7 +85,9 @@ def fit(run: Run, train: np.ndarray) -> tuple["Net", list[float]]:
     for completed in range(0, run.steps, RECORD_EVERY):
         chosen = order[completed : completed + RECORD_EVERY]
         noise = np.stack([rng.random([*chosen.shape, LATENTS], np.float32) for rng in streams], 1)
-        state, elbo = trainer.train(images, tf.constant(chosen), tf.constant(noise), state)
+        arguments = images, tf.constant(chosen), tf.constant(noise), state
+        # not called as it is: of the fifth net's TensorFlow would say that it was traced again
+        state, elbo = trainer.train.get_concrete_function(*arguments)(*arguments)
         curve.append(float(elbo))
     return net, curve
 
