@@ -84,12 +84,17 @@ def no_record(monkeypatch):
     monkeypatch.setenv("BSN_RECORD", "")
 
 
-def run_bsn(*arguments, cwd=ROOT, **environment):
+def environment(**more):
+    """This process's, without what tells ipykernel of a test: it hides what libraries print to stderr."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"} | more
+
+
+def run_bsn(*arguments, cwd=ROOT, **more):
     """Run the `bsn` command of a checkout in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": f"{cwd}:{cwd / 'book'}", **environment}
     return subprocess.run(
-        [sys.executable, "-m", "bookkit.publish.cli", *map(str, arguments)],
-        cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "bookkit.publish.cli", *map(str, arguments)], cwd=cwd,
+        env=environment(PYTHONPATH=f"{cwd}:{cwd / 'book'}") | more,
+        capture_output=True, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 

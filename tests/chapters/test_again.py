@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import digests, run_bsn
+from conftest import digests, environment, run_bsn
 
 from bookkit import data, processes
 from bookkit.paths import BOOK, ROOT
@@ -41,7 +41,7 @@ def again(copy, *arguments, chapters=(NAME,), status=0):
     arguments = ["build", "--profile", "smoke", "--chapter", *chapters, *arguments]
     command = [sys.executable, "-c", SCRIPT.format(arguments)]
     paths = {"PYTHONPATH": f"{copy}:{copy / 'book'}", "BSN_RECORD": str(copy / "_build" / "record")}
-    ran = subprocess.run(command, cwd=copy, env={**os.environ, **paths}, capture_output=True, text=True)
+    ran = subprocess.run(command, cwd=copy, env=environment(**paths), capture_output=True, text=True)
     assert ran.returncode == status, ran.stderr
     assert "Traceback" not in ran.stderr
     return ran

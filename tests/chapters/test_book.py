@@ -15,7 +15,7 @@ import papermill
 import papermill.cli
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, environment
 
 from bookkit import experiments, record
 from bookkit.parameters import RULES, check
@@ -195,6 +195,6 @@ def test_a_chapter_by_papermill_alone(tmp_path, epochs, status, says):
     chapter, out = ROOT / "book" / "experiment_0.ipynb", tmp_path / "out.ipynb"
     command = [sys.executable, "-m", "papermill", chapter, out, "-p", "epochs", epochs]
     values = ["-p", "steps_per_epoch", "101", "-p", "dataset", "digits", "-y", "seeds: [3, 4]"]
-    ran = subprocess.run([*command, *values], cwd=tmp_path, capture_output=True, text=True)
+    ran = subprocess.run([*command, *values], cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert ran.returncode == status, ran.stderr
     assert says in (ran.stderr if status else out.read_text())

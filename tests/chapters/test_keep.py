@@ -15,7 +15,7 @@ import nbformat
 import numpy as np
 import psutil
 import pytest
-from conftest import abridge, digests
+from conftest import abridge, digests, environment
 
 from bookkit import files, record
 
@@ -46,10 +46,10 @@ def build(copy, *arguments):
     """Return the arguments of `subprocess.run` for a smoke build of two chapters, on data of one's own."""
     command = [sys.executable, "-m", "bookkit.publish.cli", "build", "--profile", "smoke"]
     command += ["--dataset", "mine.npz"]
-    environment = {"PYTHONPATH": f"{copy}:{copy / 'book'}", "BSN_RECORD": str(copy / "_build" / "record")}
+    paths = {"PYTHONPATH": f"{copy}:{copy / 'book'}", "BSN_RECORD": str(copy / "_build" / "record")}
     return dict(
         args=[*command, *arguments, "--chapter", *CHAPTERS],
-        cwd=copy, env={**os.environ, **environment, MARK: str(copy)}, text=True, stdin=subprocess.DEVNULL,
+        cwd=copy, env=environment(**paths) | {MARK: str(copy)}, text=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 

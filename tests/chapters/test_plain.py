@@ -10,6 +10,7 @@ import bs4
 import papermill
 import pytest
 import yaml
+from conftest import environment
 
 from bookkit.publish import book
 
@@ -32,7 +33,7 @@ def test_jupyter_book_alone(checkout, tmp_path, open_page):
     toc = {"format": "jb-book", "root": "book/why", "chapters": [{"file": f"book/{page}"} for page in pages]}
     (copy / "_toc.yml").write_text(yaml.safe_dump(toc))
     command = [pathlib.Path(sys.executable).with_name("jupyter-book"), "build", copy]
-    ran = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert ran.returncode == 0 and "Traceback" not in ran.stdout + ran.stderr, ran.stdout + ran.stderr
     for name in pages:
         page = copy / "_build" / "html" / "book" / f"{name}.html"

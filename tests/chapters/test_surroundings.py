@@ -8,20 +8,18 @@ import subprocess
 import sys
 
 import pytest
-from conftest import abridge
+from conftest import abridge, environment
 
 PAGES = ["neuron", "straight_through", "scorecard"]
 
 
-def build(copy, cwd, **environment):
+def build(copy, cwd, **more):
     """Build through the installed command, from another folder."""
-    sources = os.pathsep.join(
-        filter(None, [environment.pop("PYTHONPATH", ""), str(copy), str(copy / "book")])
-    )
+    sources = os.pathsep.join(filter(None, [more.pop("PYTHONPATH", ""), str(copy), str(copy / "book")]))
     command = [pathlib.Path(sys.executable).with_name("bsn"), "build", "--profile", "smoke", "--fresh"]
     command += ["--chapter", *PAGES]
     return subprocess.run(
-        command, cwd=cwd, env={**os.environ, "PYTHONPATH": sources, **environment}, capture_output=True,
+        command, cwd=cwd, env=environment(PYTHONPATH=sources) | more, capture_output=True,
         encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
