@@ -207,8 +207,8 @@ class Armed:
         return os.mkdir, (str(self.path),)
 
 
-# takes axe long, for nothing: it does not judge a single character; and words of code are the same look the
-# same if their classes, and those of all that they are in, are. One of each look that is to be seen remains
+# drops texts that axe need not judge: single characters, of which it never says anything; and of words of
+# code that look the same, by their classes and those of all that they are in, all but one that is visible
 FEWER_TEXTS = """() => {
     for (const part of document.querySelectorAll("math *"))
         part.toggleAttribute("data-short", !part.childElementCount && part.textContent.trim().length < 2);
